@@ -1,0 +1,236 @@
+"""`ArrayConfig`: every parameter of the hardware, in one frozen object.
+
+The same object makes the Amaranth component, the schedule, the engines and the prediction, so none
+of them can disagree about what is being built.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hwsim.errors import InputError
+
+TERNARY_LANES = ("negate",)
+"""Lanes whose weights are trits."""
+
+MULTIPLIER_LANES = ("int8", "fp16")
+"""Baseline lanes: the same array, with a multiplier in every place."""
+
+TRITS_PER_BYTE = {"2bit": 4}
+"""How many weights each encoding packs into one byte of the weight stream."""
+
+_LANE_DEFAULTS: dict[str, dict[str, Any]] = {
+    "negate": {"activation_bits": 8, "accumulator_bits": 24, "weight_encoding": "2bit"},
+    "int8": {"activation_bits": 8, "accumulator_bits": 32, "weight_encoding": None},
+    "fp16": {"activation_bits": 16, "accumulator_bits": 16, "weight_encoding": None},
+}
+
+Bits = Annotated[int, Field(ge=8, le=4096, multiple_of=8)]
+
+
+class ArrayConfig(BaseModel):
+    """A MAC array of `rows` lanes with `columns` inputs each, and what surrounds it.
+
+    Fields that are left out take the default of the lane (see `lane`). Objects are immutable; use
+    `replace` to derive another one.
+
+    Raises
+    ------
+    InputError
+        From `make`, `replace` and `from_toml`, naming the field and what is allowed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    rows: int = Field(16, ge=1, le=4096, description="lanes R: outputs computed side by side")
+    columns: int = Field(16, ge=1, le=4096, description="inputs N that a lane takes in one step")
+    batch: int = Field(8, ge=1, le=4096, description="tokens B that share one load of weights")
+    lane: Literal["negate", "int8", "fp16"] = Field(
+        "negate", description="microarchitecture of the lane"
+    )
+    weight_encoding: Literal["2bit"] | None = Field(
+        "2bit", description="format of the weight stream (ternary lanes only)"
+    )
+    weight_bus_bits: Bits = Field(64, description="width of the weight stream")
+    activation_bits: int = Field(8, description="width of one activation (16 for fp16)")
+    activation_bus_bits: Bits = Field(64, description="width of the activation stream")
+    result_bus_bits: Bits = Field(32, description="width of the result stream")
+    max_in_features: int = Field(
+        8192, ge=1, le=1 << 20, description="longest layer that the activation buffer holds"
+    )
+    accumulator_bits: int = Field(
+        24, ge=8, le=32, description="width of an accumulator (int8 32, fp16 16)"
+    )
+    pipeline: int = Field(
+        1, ge=0, le=16, description="a register after every k-th level of the adder tree; 0: none"
+    )
+    clock_mhz: float = Field(
+        1000.0, gt=0, allow_inf_nan=False, description="clock, for times and energies"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_defaults_of_the_lane(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        given = {key: value for key, value in data.items() if value is not None}
+        lane = given.get("lane", cls.model_fields["lane"].default)
+        return {**_LANE_DEFAULTS.get(str(lane), {}), **given}
+
+    @model_validator(mode="after")
+    def _check_fields_against_each_other(self) -> Self:
+        width = _LANE_DEFAULTS[self.lane]["activation_bits"]
+        if self.activation_bits != width:
+            raise ValueError(f"activation_bits must be {width} for lane {self.lane}")
+        if not self.is_ternary and self.weight_encoding is not None:
+            raise ValueError(f"weight_encoding does not apply to lane {self.lane}")
+        if self.lane == "fp16" and self.accumulator_bits not in (16, 32):
+            raise ValueError("accumulator_bits must be 16 or 32 for lane fp16")
+        if self.result_bus_bits < self.result_bits:
+            raise ValueError(
+                f"result_bus_bits must be at least {self.result_bits}, the width of one result "
+                f"(accumulator_bits = {self.accumulator_bits})"
+            )
+        return self
+
+    @classmethod
+    def make(cls, *, where: str = "array", **fields: Any) -> Self:
+        """Check `fields` and build the config; `where` opens the error line."""
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            raise InputError(f"{where}: {_one_line(error)}") from error
+
+    def replace(self, *, where: str = "array", **changes: Any) -> Self:
+        """Return a config with `changes`; a new lane brings the defaults of its own."""
+        kept = self.model_dump()
+        if "lane" in changes:
+            old = _LANE_DEFAULTS[self.lane].items()
+            kept = {key: value for key, value in kept.items() if (key, value) not in old}
+        return self.make(where=where, **{**kept, **changes})
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Self:
+        """Read a config whose keys are the field names."""
+        try:
+            with open(path, "rb") as file:
+                fields = tomllib.load(file)
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not a TOML file: {error}") from error
+        return cls.make(where=str(path), **fields)
+
+    # What follows from the fields. All widths in bits unless the name says bytes.
+
+    @property
+    def is_ternary(self) -> bool:
+        """Whether the weights are trits (no multiplier in the lane)."""
+        return self.lane in TERNARY_LANES
+
+    @property
+    def weight_row_bytes(self) -> int:
+        """Bytes of one row of a weight tile; each row is packed by itself."""
+        if self.is_ternary:
+            return -(-self.columns // TRITS_PER_BYTE[str(self.weight_encoding)])
+        return self.columns * self.activation_bits // 8
+
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes of one weight tile (`rows` x `columns` weights)."""
+        return self.rows * self.weight_row_bytes
+
+    @property
+    def tile_words(self) -> int:
+        """Weight-bus words of one tile."""
+        return -(-self.tile_bytes * 8 // self.weight_bus_bits)
+
+    @property
+    def result_bits(self) -> int:
+        """Width of one result on its bus: the accumulator, extended to 8, 16 or 32 bits."""
+        return next(width for width in (8, 16, 32) if width >= self.accumulator_bits)
+
+    @property
+    def results_per_word(self) -> int:
+        """Results that fit into one word of the result bus."""
+        return self.result_bus_bits // self.result_bits
+
+    @property
+    def buffer_words(self) -> int:
+        """Words of `columns` activations that one token takes in the buffer, at most."""
+        return -(-self.max_in_features // self.columns)
+
+    def for_in_features(self, in_features: int) -> Self:
+        """Return the config whose activation buffer holds layers of `in_features`.
+
+        A buffer that is too short grows to the next power of two, so that one compiled core serves
+        all layers of a model.
+        """
+        if in_features <= self.max_in_features:
+            return self
+        return self.replace(max_in_features=1 << (in_features - 1).bit_length())
+
+    def check_in_features(self, in_features: int, *, where: str) -> None:
+        """Refuse a layer whose sums could leave the accumulator, or that the buffer cannot hold.
+
+        Raises
+        ------
+        InputError
+            Naming `where`.
+        """
+        if in_features > self.max_in_features:
+            raise InputError(
+                f"{where}: in_features is {in_features}, but max_in_features of the array is "
+                f"{self.max_in_features}"
+            )
+        if self.lane == "fp16":
+            return
+        worst = in_features * (128 if self.is_ternary else 128 * 128)
+        if worst >= 1 << (self.accumulator_bits - 1):
+            raise InputError(
+                f"{where}: {in_features} inputs can reach a sum of {worst}, which does not fit "
+                f"into accumulator_bits = {self.accumulator_bits}"
+            )
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(ArrayConfig.model_fields)
+        return f"{field}: no such field; known: {known}"
+    if not field:
+        return message
+    return f"{field}: {message[0].lower()}{message[1:]}, not {first['input']!r}"
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default-16x16": {},
+    "tiny": {"rows": 4, "columns": 8, "batch": 2},
+    "default-64x64": {
+        "rows": 64,
+        "columns": 64,
+        "weight_bus_bits": 512,
+        "activation_bus_bits": 512,
+        "result_bus_bits": 128,
+        "max_in_features": 32768,
+    },
+}
+"""Named arrays. `default-16x16` is what `simulate` runs unless told otherwise."""
+
+
+def preset(name: str) -> ArrayConfig:
+    """Return the array of that name.
+
+    Raises
+    ------
+    InputError
+        If there is none, listing those there are.
+    """
+    if name not in PRESETS:
+        raise InputError(f"preset {name!r}: no such preset; known: {', '.join(PRESETS)}")
+    return ArrayConfig.make(where=f"preset {name}", **PRESETS[name])

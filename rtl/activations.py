@@ -1,0 +1,146 @@
+"""`ActivationBuffer`: keeps a token block for all its row blocks, while the next one arrives."""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwsim.config import ArrayConfig
+from hwsim.rtl.layouts import Command
+from hwsim.rtl.ram import BlockRam
+from hwsim.rtl.repacker import Repacker
+from hwsim.rtl.walker import Walker
+
+
+def activation_ram(config: ArrayConfig) -> BlockRam:
+    """Return the memory of the buffer: two halves, each of `batch` tokens."""
+    return BlockRam(
+        width=config.columns * config.activation_bits,
+        depth=2 * config.batch * config.buffer_words,
+    )
+
+
+class ActivationBuffer(wiring.Component):
+    """Block RAM in two halves, each with the activations of one token block.
+
+    A half holds them in the order in which they arrive, token after token, `column_blocks` words of
+    `columns` activations each. So the word of token t and column block c stands at index
+    t * column_blocks + c, and it is there as soon as more words than that index have arrived.
+
+    Parameters
+    ----------
+    config : ArrayConfig
+        `columns`, `batch`, `activation_bits`, `activation_bus_bits` and `max_in_features` are used.
+
+    Members
+    -------
+    start : In(1)
+        Begin a layer.
+    command : In(Command)
+        The layer.
+    i : In(stream of activation_bus_bits)
+        Activations, each token beginning with a new word.
+    index : In(range(batch * buffer_words))
+        Word that a step needs, in the half in use.
+    available : Out(1)
+        Whether that word is there.
+    read : In(1)
+        A step is being made: read the word.
+    release : In(1)
+        This step is the last that needs the half; the other half is in use from now on.
+    o : Out(columns * activation_bits)
+        The word, one cycle after `read`; holds until the next one.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self._config = config
+        self._half_words = config.batch * config.buffer_words
+        super().__init__(
+            {
+                "start": In(1),
+                "command": In(Command),
+                "i": In(stream.Signature(config.activation_bus_bits)),
+                "index": In(range(self._half_words)),
+                "available": Out(1),
+                "read": In(1),
+                "release": In(1),
+                "o": Out(config.columns * config.activation_bits),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Repack the bus words, store them, count them."""
+        m = Module()
+        config = self._config
+
+        m.submodules.repacker = repacker = Repacker(
+            item_bits=config.activation_bits,
+            i_items=config.activation_bus_bits // config.activation_bits,
+            o_items=config.columns,
+            max_length=config.max_in_features,
+        )
+        m.submodules.walker = walker = Walker(batch=config.batch)
+        m.submodules.ram = ram = activation_ram(config)
+
+        # The walker stands at the token whose words are being taken from the bus.
+        taking_half = Signal()
+        occupied = Array([Signal(name="occupied_0"), Signal(name="occupied_1")])
+        mid_block = Signal()
+        accept = Signal()
+        m.d.comb += [
+            walker.start.eq(self.start),
+            walker.command.eq(self.command),
+            walker.command.row_blocks.eq(1),
+            walker.command.column_blocks.eq(1),
+            repacker.start.eq(self.start),
+            repacker.length.eq(self.command.in_features),
+            repacker.i.payload.eq(self.i.payload),
+        ]
+        with m.If(walker.active & (mid_block | ~occupied[taking_half])):
+            m.d.comb += [
+                repacker.i.valid.eq(self.i.valid),
+                self.i.ready.eq(repacker.i.ready),
+            ]
+        m.d.comb += [
+            accept.eq(self.i.valid & self.i.ready),
+            walker.advance.eq(accept & repacker.i_last),
+        ]
+        with m.If(accept):
+            m.d.sync += [occupied[taking_half].eq(1), mid_block.eq(1)]
+            with m.If(repacker.i_last & walker.last_token):
+                m.d.sync += [mid_block.eq(0), taking_half.eq(~taking_half)]
+
+        # What leaves the repacker is at most one token behind.
+        writing_half = Signal()
+        last_token = Signal(reset_less=True)
+        written = Array(Signal(range(self._half_words + 1), name=f"written_{h}") for h in (0, 1))
+        m.d.comb += [
+            ram.write.eq(repacker.o.valid),
+            ram.write_address.eq(written[writing_half] + Mux(writing_half, self._half_words, 0)),
+            ram.write_data.eq(repacker.o.payload),
+        ]
+        with m.If(accept & repacker.i_last):
+            m.d.sync += last_token.eq(walker.last_token)
+        with m.If(repacker.o.valid):
+            m.d.sync += written[writing_half].eq(written[writing_half] + 1)
+            with m.If(repacker.o_last & last_token):
+                m.d.sync += writing_half.eq(~writing_half)
+
+        using_half = Signal()
+        m.d.comb += [
+            self.available.eq(self.index < written[using_half]),
+            ram.read.eq(self.read),
+            ram.read_address.eq(self.index + Mux(using_half, self._half_words, 0)),
+            self.o.eq(ram.read_data),
+        ]
+        with m.If(self.release):
+            m.d.sync += [
+                written[using_half].eq(0),
+                occupied[using_half].eq(0),
+                using_half.eq(~using_half),
+            ]
+        with m.If(self.start):
+            m.d.sync += [
+                Cat(taking_half, writing_half, using_half, mid_block).eq(0),
+                Cat(*occupied, *written).eq(0),
+            ]
+        return m

@@ -1,0 +1,234 @@
+"""`Core`: the array with its buffers, from streams to a stream."""
+
+from amaranth.hdl import Array, Cat, ClockSignal, Instance, Module, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwsim.config import ArrayConfig
+from hwsim.rtl.accumulators import AccumulatorBank
+from hwsim.rtl.activations import ActivationBuffer
+from hwsim.rtl.counters import CAUSES, CycleCounters
+from hwsim.rtl.decoder import WeightDecoder
+from hwsim.rtl.lane import LANE_MODULE, LANES
+from hwsim.rtl.layouts import TRIT_BITS, Command
+from hwsim.rtl.platform import Emission
+from hwsim.rtl.serializer import ResultSerializer, result_signature
+from hwsim.rtl.tile import WeightTile
+from hwsim.rtl.walker import Walker
+
+
+class Core(wiring.Component):
+    """Runs one layer per command, any shape.
+
+    In each step one tile (`rows` x `columns` weights) meets one token; steps follow the loop order
+    of `Walker`. A step enters the lanes only when its result is sure to have room, so the lanes
+    never stall; in a cycle without a step their operands hold.
+
+    A command with a zero in it, or with more column blocks than the buffer holds, sets `error` and
+    is not run.
+
+    Parameters
+    ----------
+    config : ArrayConfig
+        All of it.
+
+    Members
+    -------
+    command : In(stream of Command)
+        Taken only when idle.
+    weights : In(stream of weight_bus_bits)
+        Tiles in loop order, once per token block.
+    activations : In(stream of activation_bus_bits)
+        Tokens, one after the other.
+    results : Out(result_signature)
+        As they leave the `ResultSerializer`.
+    busy : Out(1)
+        From the acceptance of a command to that of the last result.
+    error : Out(1)
+        An illegal weight code or command was met; until reset or the next command.
+    cycles : Out(struct of 32-bit counts)
+        `total` and each of `CAUSES`.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self._config = config
+        super().__init__(
+            {
+                "command": In(stream.Signature(Command)),
+                "weights": In(stream.Signature(config.weight_bus_bits)),
+                "activations": In(stream.Signature(config.activation_bus_bits)),
+                "results": Out(result_signature(config)),
+                "busy": Out(1),
+                "error": Out(1),
+                "cycles": Out(data.StructLayout(dict.fromkeys(("total", *CAUSES), 32))),
+            }
+        )
+
+    @staticmethod
+    def step_latency_of(config: ArrayConfig) -> int:
+        """Return the cycles from a step to the one in which its sum can be read from the bank.
+
+        One to read the activations, one for the operand registers, the lane's, and one to write.
+        """
+        return 3 + LANES[config.lane].latency_of(config)
+
+    def elaborate(self, platform: object) -> Module:
+        """Wire the blocks; issue the steps."""
+        m = Module()
+        config = self._config
+
+        m.submodules.decoder = decoder = WeightDecoder(config)
+        m.submodules.tile = tile = WeightTile(config)
+        m.submodules.activation_buffer = buffer = ActivationBuffer(config)
+        m.submodules.accumulators = bank = AccumulatorBank(config)
+        m.submodules.serializer = serializer = ResultSerializer(config)
+        m.submodules.counters = counters = CycleCounters()
+        m.submodules.steps = steps = Walker(batch=config.batch)
+        m.submodules.tiles = tiles = Walker(batch=config.batch, tokens=False)
+
+        # One layer at a time.
+        command = Signal(Command, reset_less=True)
+        begin = Signal()
+        start = Signal()
+        wanted = self.command.payload
+        m.d.comb += [
+            self.command.ready.eq(~self.busy),
+            begin.eq(
+                self.command.valid
+                & self.command.ready
+                & Cat(wanted[field].any() for field in Command.as_shape().members).all()
+                & (wanted.column_blocks <= config.buffer_words)
+                & (wanted.in_features <= config.max_in_features)
+            ),
+        ]
+        m.d.sync += start.eq(begin)
+        with m.If(self.command.valid & self.command.ready):
+            m.d.sync += [command.eq(wanted), self.busy.eq(begin), self.error.eq(~begin)]
+        for block in (steps, tiles, buffer, serializer):
+            m.d.comb += [block.start.eq(start), block.command.eq(command)]
+
+        # Weights: words are taken only for tiles of this layer.
+        word = Signal(range(config.tile_words))
+        last_word = Signal()
+        m.d.comb += [
+            decoder.i.payload.eq(self.weights.payload),
+            decoder.i.valid.eq(self.weights.valid & tiles.active),
+            self.weights.ready.eq(decoder.i.ready & tiles.active),
+            last_word.eq(word == config.tile_words - 1),
+            tiles.advance.eq(self.weights.valid & self.weights.ready & last_word),
+        ]
+        with m.If(self.weights.valid & self.weights.ready):
+            m.d.sync += word.eq(word + 1)
+        with m.If(tiles.advance):
+            m.d.sync += word.eq(0)
+        with m.If(decoder.illegal):
+            m.d.sync += self.error.eq(1)
+        wiring.connect(m, decoder.o, tile.i)
+        wiring.connect(m, wiring.flipped(self.activations), buffer.i)
+
+        # Steps.
+        half = Signal()  # of the bank, for the row block that is being computed
+        occupied = Array([Signal(name="occupied_0"), Signal(name="occupied_1")])
+        first_token = Signal()
+        room = Signal()
+        weights_there = Signal()
+        step = Signal()
+        m.d.comb += [
+            first_token.eq(steps.token == 0),
+            room.eq(~(first_token & steps.first_column) | ~occupied[half]),
+            weights_there.eq(~first_token | tile.available),
+            step.eq(steps.active & room & weights_there & buffer.available),
+            steps.advance.eq(step),
+            tile.take.eq(step & first_token),
+            buffer.read.eq(step),
+            buffer.release.eq(step & steps.last_token & steps.last_column & steps.last_row),
+        ]
+        # index = token * column_blocks + column_block, without a multiplication
+        index = Signal.like(buffer.index, reset_less=True)
+        m.d.comb += buffer.index.eq(index)
+        with m.If(step):
+            m.d.sync += [occupied[half].eq(1), index.eq(index + command.column_blocks)]
+            with m.If(steps.last_token):
+                m.d.sync += index.eq(steps.column_block + 1)
+                with m.If(steps.last_column):
+                    m.d.sync += [index.eq(0), half.eq(~half)]
+        with m.If(serializer.freed):
+            m.d.sync += occupied[serializer.half].eq(0)
+        with m.If(start):
+            m.d.sync += [index.eq(0), Cat(half, *occupied).eq(0)]
+
+        # Operands, then the lanes, then the bank. What a step is travels beside its data.
+        about = Signal(
+            data.StructLayout({"first": 1, "last": 1, "half": 1, "token": steps.token.shape()})
+        )
+        m.d.comb += [
+            about.first.eq(steps.first_column),
+            about.last.eq(steps.last_column),
+            about.half.eq(half),
+            about.token.eq(steps.token),
+        ]
+        valid = step
+        operands = Signal(buffer.o.shape(), reset_less=True)
+        for stage in range(self.step_latency_of(config) - 1):
+            if stage == 1:
+                with m.If(valid):
+                    m.d.sync += operands.eq(buffer.o)
+            next_valid = Signal(name=f"valid_{stage + 1}")
+            next_about = Signal.like(about, name=f"about_{stage + 1}", reset_less=True)
+            m.d.sync += [next_valid.eq(valid), next_about.eq(about)]
+            valid, about = next_valid, next_about
+        sums = [
+            self._add_lane(
+                m,
+                platform,
+                row,
+                activations=operands,
+                weights=tile.weights.word_select(row, config.columns * TRIT_BITS),
+                accumulator=bank.sums.word_select(row, config.accumulator_bits),
+                first=about.first,
+            )
+            for row in range(config.rows)
+        ]
+        m.d.comb += [
+            bank.half.eq(about.half),
+            bank.token.eq(about.token),
+            bank.next.eq(Cat(sums)),
+            bank.write.eq(valid),
+            serializer.finished.eq(valid & about.last),
+        ]
+
+        # Results.
+        m.d.comb += [
+            bank.result_half.eq(serializer.half),
+            bank.result_token.eq(serializer.token),
+            serializer.sums.eq(bank.result),
+        ]
+        wiring.connect(m, serializer.o, wiring.flipped(self.results))
+        with m.If(self.results.valid & self.results.ready & self.results.payload.last):
+            m.d.sync += self.busy.eq(0)
+
+        m.d.comb += [
+            counters.begin.eq(begin),
+            counters.busy.eq(self.busy),
+            counters.step.eq(step),
+            counters.walking.eq(steps.active),
+            counters.room.eq(room),
+            counters.weights.eq(weights_there),
+            counters.activations.eq(buffer.available),
+        ]
+        m.d.comb += [self.cycles[name].eq(getattr(counters, name)) for name in ("total", *CAUSES)]
+        return m
+
+    def _add_lane(self, m: Module, platform: object, row: int, **inputs: Value) -> Value:
+        """Add the lane of `row`; return its `next`."""
+        config, name = self._config, f"lane_{row}"
+        if isinstance(platform, Emission):
+            total = Signal(config.accumulator_bits, name=f"{name}_next")
+            ports = {f"i_{port}": value for port, value in inputs.items()}
+            if LANES[config.lane].latency_of(config):
+                ports["i_clk"] = ClockSignal()
+            m.submodules[name] = Instance(LANE_MODULE, **ports, o_next=total)
+            return total
+        m.submodules[name] = lane = LANES[config.lane](config)
+        m.d.comb += [Value.cast(getattr(lane, port)).eq(v) for port, v in inputs.items()]
+        return lane.next

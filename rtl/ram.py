@@ -1,0 +1,95 @@
+"""`BlockRam`: one write port, one synchronous read port."""
+
+from amaranth.hdl import ClockSignal, Instance, Module
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hwsim.rtl.platform import Emission
+
+RAM_MODULE = "hwsim_ram"
+"""Name of the memory in emitted designs."""
+
+_VERILOG = """\
+module {name}(
+    input clk,
+    input write, input [{address}:0] write_address, input [{data}:0] write_data,
+    input read, input [{address}:0] read_address, output reg [{data}:0] read_data);
+  reg [{data}:0] words [0:{last}];
+  always @(posedge clk) if (write) words[write_address] <= write_data;
+  always @(posedge clk) if (read) read_data <= words[read_address];
+endmodule
+"""
+
+
+class BlockRam(wiring.Component):
+    """Memory of `depth` words, in the form in which FPGA tools find block RAM.
+
+    A word is never read and written in the same cycle. Words hold nothing before they are written.
+
+    Parameters
+    ----------
+    width, depth : int
+        Bits of a word, and words.
+
+    Members
+    -------
+    write, write_address, write_data : In
+        Write port.
+    read, read_address : In
+        Read port.
+    read_data : Out(width)
+        The word, one cycle after `read`; holds until the next one.
+    """
+
+    def __init__(self, *, width: int, depth: int):
+        self._width = width
+        self._depth = depth
+        address_bits = max(1, (depth - 1).bit_length())
+        super().__init__(
+            {
+                "write": In(1),
+                "write_address": In(address_bits),
+                "write_data": In(width),
+                "read": In(1),
+                "read_address": In(address_bits),
+                "read_data": Out(width),
+            }
+        )
+
+    def verilog(self) -> str:
+        """Return the module that an emitted design instantiates."""
+        return _VERILOG.format(
+            name=RAM_MODULE,
+            address=len(self.write_address) - 1,
+            data=self._width - 1,
+            last=self._depth - 1,
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Use Amaranth's memory to simulate, an instance to emit."""
+        m = Module()
+        if isinstance(platform, Emission):
+            m.submodules.instance = Instance(
+                RAM_MODULE,
+                i_clk=ClockSignal(),
+                i_write=self.write,
+                i_write_address=self.write_address,
+                i_write_data=self.write_data,
+                i_read=self.read,
+                i_read_address=self.read_address,
+                o_read_data=self.read_data,
+            )
+            return m
+        m.submodules.memory = memory = Memory(shape=self._width, depth=self._depth, init=[])
+        write = memory.write_port()
+        read = memory.read_port()
+        m.d.comb += [
+            write.en.eq(self.write),
+            write.addr.eq(self.write_address),
+            write.data.eq(self.write_data),
+            read.en.eq(self.read),
+            read.addr.eq(self.read_address),
+            self.read_data.eq(read.data),
+        ]
+        return m

@@ -1,0 +1,117 @@
+"""`Repacker`: from words of one width to words of another, packet by packet."""
+
+from math import gcd
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+
+class Repacker(wiring.Component):
+    """Takes packets of `length` items in words of `i_items`, gives them in words of `o_items`.
+
+    Each packet begins with a new word on both sides. What fills its last input word is ignored; its
+    last output word is filled with zeros. The output cannot wait.
+
+    Without gaps at the input, word m of a packet whose first word is taken in cycle s leaves in
+    cycle s + w[m], and the next packet's first word can be taken in the cycle in which the last
+    word leaves::
+
+        w[-1] = 0
+        w[m]  = max(w[m - 1] + 1, ceil(min((m + 1) * o_items, length) / i_items))
+
+    Parameters
+    ----------
+    item_bits : int
+        Width of an item.
+    i_items, o_items : int
+        Items of an input and of an output word.
+    max_length : int
+        Longest packet.
+
+    Members
+    -------
+    length : In(range(max_length + 1))
+        Items of a packet; holds still while there is one.
+    start : In(1)
+        Forget what is held and await the first word of a packet of `length`.
+    i : In(stream of i_items * item_bits)
+        Input words, the first item lowest.
+    i_last : Out(1)
+        Whether the input word on offer is the last of its packet.
+    o : Out(stream of o_items * item_bits, always ready)
+        Output words.
+    o_last : Out(1)
+        Whether the output word is the last of its packet.
+    """
+
+    def __init__(self, *, item_bits: int, i_items: int, o_items: int, max_length: int):
+        self._item_bits = item_bits
+        self._i_items = i_items
+        self._o_items = o_items
+        self._max_length = max_length
+        super().__init__(
+            {
+                "length": In(range(max_length + 1)),
+                "start": In(1),
+                "i": In(stream.Signature(i_items * item_bits)),
+                "i_last": Out(1),
+                "o": Out(stream.Signature(o_items * item_bits, always_ready=True)),
+                "o_last": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Hold what is left of the words so far; put the next word behind it."""
+        m = Module()
+        bits, i_items, o_items = self._item_bits, self._i_items, self._o_items
+        grain = gcd(i_items, o_items)
+        capacity = o_items + i_items - grain
+
+        held = Signal(capacity * bits, reset_less=True)  # zeros above `level`
+        level = Signal(range(capacity + 1))
+        final = Signal(reset_less=True)  # the last word of the packet is among what is held
+        left = Signal(range(self._max_length + 1), reset_less=True)  # items not yet taken
+
+        accept = Signal()
+        position = Signal.like(level)  # level after this cycle's output: where the next word goes
+        m.d.comb += [
+            self.o.payload.eq(held[: o_items * bits]),
+            self.o.valid.eq(Mux(final, level != 0, level >= o_items)),
+            self.o_last.eq(final & (level <= o_items)),
+            self.i_last.eq(left <= i_items),
+            self.i.ready.eq(Mux(final, level <= o_items, level < 2 * o_items)),
+            accept.eq(self.i.valid & self.i.ready),
+        ]
+        with m.If(self.o.valid & ~self.o_last):
+            m.d.comb += position.eq(level - o_items)
+        with m.Elif(~self.o.valid):
+            m.d.comb += position.eq(level)
+
+        valid_items = Signal(range(i_items + 1))
+        m.d.comb += valid_items.eq(Mux(self.i_last, left, i_items))
+        word = Signal(i_items * bits)
+        m.d.comb += word.eq(
+            Cat(
+                Mux(index < valid_items, self.i.payload.word_select(index, bits), 0)
+                for index in range(i_items)
+            )
+        )
+        placed = Signal.like(held)
+        with m.If(accept), m.Switch(position):
+            for offset in range(0, o_items, grain):
+                with m.Case(offset):
+                    m.d.comb += placed.eq(word << (offset * bits))
+
+        m.d.sync += held.eq(Mux(self.o.valid, held >> (o_items * bits), held) | placed)
+        m.d.sync += level.eq(position + Mux(accept, valid_items, 0))
+        with m.If(self.o.valid & self.o_last):
+            m.d.sync += final.eq(0)
+        with m.If(accept):
+            m.d.sync += [
+                final.eq(self.i_last),
+                left.eq(Mux(self.i_last, self.length, left - i_items)),
+            ]
+        with m.If(self.start):
+            m.d.sync += [held.eq(0), level.eq(0), final.eq(0), left.eq(self.length)]
+        return m

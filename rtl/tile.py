@@ -1,0 +1,88 @@
+"""`WeightTile`: the weights in use, and the next ones on their way."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hwsim.config import TRITS_PER_BYTE, ArrayConfig
+from hwsim.rtl.decoder import decoded_signature
+from hwsim.rtl.layouts import TRIT_BITS
+
+
+class WeightTile(wiring.Component):
+    """Two tiles of registers: one is filled from the bus while the lanes use the other.
+
+    A step may begin in the very cycle in which the last word of its tile is taken: the swap follows
+    one cycle later, together with the step's activations. So tiles of W words can be taken every
+    W cycles, without a gap.
+
+    Parameters
+    ----------
+    config : ArrayConfig
+        `rows`, `columns`, `weight_encoding` and `weight_bus_bits` are used.
+
+    Members
+    -------
+    i : In(decoded_signature)
+        Words from the `WeightDecoder`; each tile begins with a new word.
+    available : Out(1)
+        Whether the next tile is complete, or will be with the word taken in this cycle.
+    take : In(1)
+        The first step of the next tile is being made; only while `available`.
+    weights : Out(rows * columns * TRIT_BITS)
+        The tile in use, row after row: the taken one from the second cycle after `take`.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self._config = config
+        super().__init__(
+            {
+                "i": In(decoded_signature(config)),
+                "available": Out(1),
+                "take": In(1),
+                "weights": Out(config.rows * config.columns * TRIT_BITS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Fill, swap."""
+        m = Module()
+        config = self._config
+
+        # The next tile stands as it came, fill trits included: no register of a word has to know
+        # which row it belongs to. Those that nobody reads vanish in synthesis.
+        row_bits = config.weight_row_bytes * TRITS_PER_BYTE[str(config.weight_encoding)] * TRIT_BITS
+        word_bits = len(self.i.payload)
+        following = Signal(config.rows * row_bits, reset_less=True)
+        current = Signal.like(self.weights, reset_less=True)
+        word = Signal(range(config.tile_words))
+        full = Signal()
+        swap = Signal()
+        accept = Signal()
+        completing = Signal()
+        m.d.comb += [
+            self.i.ready.eq(~full | swap),
+            accept.eq(self.i.valid & self.i.ready),
+            completing.eq(accept & (word == config.tile_words - 1)),
+            self.available.eq((full & ~swap) | completing),
+            self.weights.eq(current),
+        ]
+        m.d.sync += swap.eq(self.take)
+        with m.If(swap):
+            m.d.sync += full.eq(0)
+            m.d.sync += current.eq(
+                Cat(
+                    following.word_select(row, row_bits)[: config.columns * TRIT_BITS]
+                    for row in range(config.rows)
+                )
+            )
+        with m.If(accept):
+            m.d.sync += word.eq(word + 1)
+        with m.If(completing):
+            m.d.sync += [word.eq(0), full.eq(1)]
+
+        for index in range(config.tile_words):
+            place = following[index * word_bits : (index + 1) * word_bits]
+            with m.If(accept & (word == index)):
+                m.d.sync += place.eq(self.i.payload)
+        return m
