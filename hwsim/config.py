@@ -19,8 +19,8 @@ TERNARY_LANES = ("negate",)
 MULTIPLIER_LANES = ("int8", "fp16")
 """Baseline lanes: the same array, with a multiplier in every place."""
 
-TRITS_PER_BYTE = {"2bit": 4}
-"""How many weights each encoding packs into one byte of the weight stream."""
+TRITS_PER_BYTE = {"1bit": 8, "2bit": 4, "base3": 5}
+"""How many weights each encoding packs into one byte."""
 
 _LANE_DEFAULTS: dict[str, dict[str, Any]] = {
     "negate": {"activation_bits": 8, "accumulator_bits": 24, "weight_encoding": "2bit"},
