@@ -62,6 +62,9 @@ class Activity:
         Traffic of the activation buffer; a word of `columns` activations is read in every step.
     accumulator_updates
         Accumulators written: `rows` in every step.
+    scales
+        Multiplications by scales beside the array: of each input, to quantize it, and of each
+        output.
     """
 
     cycles: Cycles
@@ -78,6 +81,7 @@ class Activity:
     activation_buffer_write_bits: int
     activation_buffer_read_bits: int
     accumulator_updates: int
+    scales: int
 
     def as_dict(self) -> dict[str, int]:
         """Return all counts but the cycles by name."""

@@ -28,6 +28,12 @@ _LANE_DEFAULTS: dict[str, dict[str, Any]] = {
     "fp16": {"activation_bits": 16, "accumulator_bits": 16, "weight_encoding": None},
 }
 
+
+def tree_levels(inputs: int) -> int:
+    """Return the levels of a balanced tree of two-input adders."""
+    return (inputs - 1).bit_length()
+
+
 Bits = Annotated[int, Field(ge=8, le=4096, multiple_of=8)]
 
 
@@ -130,6 +136,19 @@ class ArrayConfig(BaseModel):
     def is_ternary(self) -> bool:
         """Whether the weights are trits (no multiplier in the lane)."""
         return self.lane in TERNARY_LANES
+
+    @property
+    def lane_latency(self) -> int:
+        """Cycles from a lane's operands to its next accumulator: the registers in its tree."""
+        return tree_levels(self.columns) // self.pipeline if self.pipeline else 0
+
+    @property
+    def step_latency(self) -> int:
+        """Cycles from a step to the one in which its sum can be read from the accumulator bank.
+
+        One to read the activations, one for the operand registers, the lane's, one to write.
+        """
+        return 3 + self.lane_latency
 
     @property
     def weight_row_bytes(self) -> int:

@@ -64,14 +64,6 @@ class Core(wiring.Component):
             }
         )
 
-    @staticmethod
-    def step_latency_of(config: ArrayConfig) -> int:
-        """Return the cycles from a step to the one in which its sum can be read from the bank.
-
-        One to read the activations, one for the operand registers, the lane's, and one to write.
-        """
-        return 3 + LANES[config.lane].latency_of(config)
-
     def elaborate(self, platform: object) -> Module:
         """Wire the blocks; issue the steps."""
         m = Module()
@@ -169,7 +161,7 @@ class Core(wiring.Component):
         ]
         valid = step
         operands = Signal(buffer.o.shape(), reset_less=True)
-        for stage in range(self.step_latency_of(config) - 1):
+        for stage in range(config.step_latency - 1):
             if stage == 1:
                 with m.If(valid):
                     m.d.sync += operands.eq(buffer.o)
@@ -225,7 +217,7 @@ class Core(wiring.Component):
         if isinstance(platform, Emission):
             total = Signal(config.accumulator_bits, name=f"{name}_next")
             ports = {f"i_{port}": value for port, value in inputs.items()}
-            if LANES[config.lane].latency_of(config):
+            if config.lane_latency:
                 ports["i_clk"] = ClockSignal()
             m.submodules[name] = Instance(LANE_MODULE, **ports, o_next=total)
             return total

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwsim.config import ArrayConfig
 from hwsim.rtl.layouts import Trit
-from hwsim.rtl.tree import adder_tree, tree_latency
+from hwsim.rtl.tree import adder_tree
 
 LANE_MODULE = "hwsim_lane"
 """Name of the lane in emitted designs."""
@@ -58,15 +58,10 @@ class Lane(wiring.Component):
             }
         )
 
-    @staticmethod
-    def latency_of(config: ArrayConfig) -> int:
-        """Return the cycles from operands to `next`; a property of the parameters alone."""
-        return tree_latency(config.columns, config.pipeline)
-
     @property
     def latency(self) -> int:
         """Cycles from `activations` and `weights` to `next`."""
-        return self.latency_of(self._config)
+        return self._config.lane_latency
 
 
 class NegateLane(Lane):

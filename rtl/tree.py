@@ -2,15 +2,7 @@
 
 from amaranth.hdl import Module, Shape, Signal, Value
 
-
-def tree_levels(inputs: int) -> int:
-    """Return the levels of a balanced tree of two-input adders."""
-    return (inputs - 1).bit_length()
-
-
-def tree_latency(inputs: int, pipeline: int) -> int:
-    """Return the registers on the way through a tree, one after every `pipeline`-th level."""
-    return tree_levels(inputs) // pipeline if pipeline else 0
+from hwsim.config import tree_levels
 
 
 def adder_tree(m: Module, terms: list[Value], *, pipeline: int) -> Value:
@@ -22,7 +14,7 @@ def adder_tree(m: Module, terms: list[Value], *, pipeline: int) -> Value:
     Returns
     -------
     Value
-        The sum, `tree_latency` cycles after its terms.
+        The sum, as many cycles after its terms as there are levels with a register.
     """
     for level in range(1, tree_levels(len(terms)) + 1):
         registered = pipeline and level % pipeline == 0

@@ -1,0 +1,154 @@
+"""Engine `pysim`: the Amaranth component in Amaranth's own simulator."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from amaranth.hdl import Signal
+from amaranth.sim import Simulator, SimulatorContext
+
+from hwsim.activity import Cycles
+from hwsim.engines.ports import HardwareHang, Observed, Stimulus, patience
+from hwsim.engines.stalls import PORTS, Stalls
+from hwsim.files import replacing
+from hwsim.rtl.counters import CAUSES
+from hwsim.rtl.top import Top
+from hwsim.streams import Words
+
+_PROGRESS_CYCLES = 256
+
+
+class _Source:
+    """Offers words on a port; what has been offered stays until it is taken."""
+
+    def __init__(self, top: Top, name: str, words: Words, count: int, stalls: Stalls):
+        self.data: Signal = getattr(top, f"s_axis_{name}_tdata")
+        self.valid: Signal = getattr(top, f"s_axis_{name}_tvalid")
+        self.ready: Signal = getattr(top, f"s_axis_{name}_tready")
+        self.taken = 0
+        self._words = words
+        self._count = count
+        self._stalls = stalls
+        self._port = PORTS.index(name)
+        self._offering = False
+
+    def accept(self, ready: int) -> bool:
+        """End a cycle; return whether a word was taken in it."""
+        taken = self._offering and bool(ready)
+        if taken:
+            self._offering = False
+            self.taken += 1
+        return taken
+
+    def offer(self, ctx: SimulatorContext, cycle: int) -> None:
+        """Begin a cycle."""
+        if not self._offering and self.taken < self._count:
+            self._offering = not self._stalls.waits(self._port, cycle)
+            if self._offering:
+                word = self._words[self.taken % len(self._words)]
+                ctx.set(self.data, int.from_bytes(word.tobytes(), "little"))
+        ctx.set(self.valid, self._offering)
+
+
+class _Bench:
+    """Drives and watches all ports for one layer."""
+
+    def __init__(self, top: Top, stimulus: Stimulus, progress: Callable[[int], None]):
+        self._top = top
+        self._stimulus = stimulus
+        self._progress = progress
+        self.observed: Observed | None = None
+
+    async def drive(self, ctx: SimulatorContext) -> None:
+        """Offer, watch, until the last result has been taken or the command is refused."""
+        top, stimulus, stalls = self._top, self._stimulus, self._stimulus.stalls
+        sources = [
+            _Source(top, "weight", stimulus.weights, stimulus.weight_words, stalls),
+            _Source(
+                top, "activation", stimulus.activations, len(stimulus.activations), stalls
+            ),
+        ]
+        results: list[int] = []
+        command = sum(word << 32 * place for place, word in enumerate(stimulus.schedule.command))
+
+        def begin(cycle: int) -> bool:
+            for source in sources:
+                source.offer(ctx, cycle)
+            ready = not stalls.waits(PORTS.index("result"), cycle)
+            ctx.set(top.m_axis_result_tready, ready)
+            return ready
+
+        with ctx.critical():
+            ctx.set(top.s_axis_command_tdata, command)
+            ctx.set(top.s_axis_command_tvalid, 1)
+            ready = begin(0)
+            cycle = moved = 0
+            watched = (
+                *(source.ready for source in sources),
+                top.m_axis_result_tvalid,
+                top.m_axis_result_tdata,
+                top.m_axis_result_tlast,
+                top.busy,
+                top.error,
+                top.cycles_compute,
+                *(getattr(top, f"cycles_{cause}") for cause in CAUSES),
+            )
+            async for _, _, *seen in ctx.tick().sample(*watched):
+                *readies, valid, data, last, busy, error, compute = seen[: -len(CAUSES)]
+                taken = [s.accept(r) for s, r in zip(sources, readies, strict=True)]
+                if valid and ready:
+                    results.append(data)
+                if any(taken) or (valid and ready):
+                    moved = cycle
+                elif cycle - moved > patience(stalls):
+                    raise HardwareHang(f"no transfer since cycle {moved}")
+                if cycle > 0 and not busy:
+                    break
+                cycle += 1
+                ctx.set(top.s_axis_command_tvalid, 0)
+                ready = begin(cycle)
+                if cycle % _PROGRESS_CYCLES == 0:
+                    self._progress(compute)
+        word_bytes = len(top.m_axis_result_tdata) // 8
+        self.observed = Observed(
+            results=np.frombuffer(
+                b"".join(word.to_bytes(word_bytes, "little") for word in results), np.uint8
+            ).reshape(-1, word_bytes),
+            cycles=Cycles(**dict(zip(CAUSES, seen[-len(CAUSES) :], strict=True))),
+            weight_words=sources[0].taken,
+            activation_words=sources[1].taken,
+            error=bool(error),
+        )
+
+
+def run(
+    stimulus: Stimulus,
+    *,
+    progress: Callable[[int], None] = lambda steps: None,
+    vcd: str | Path | None = None,
+) -> Observed:
+    """Run one layer in Amaranth's simulator.
+
+    Parameters
+    ----------
+    stimulus
+        What the ports are fed.
+    progress
+        Told the steps so far, now and then.
+    vcd
+        File for the waveforms of all signals.
+    """
+    config = stimulus.schedule.config
+    top = Top(config)
+    simulator = Simulator(top)
+    simulator.add_clock(1e-6 / config.clock_mhz)
+    bench = _Bench(top, stimulus, progress)
+    simulator.add_process(bench.drive)
+    with ExitStack() as stack:
+        if vcd is not None:
+            stack.enter_context(simulator.write_vcd(str(stack.enter_context(replacing(vcd)))))
+        simulator.run()
+    if bench.observed is None:
+        raise HardwareHang("the simulation ended before the layer did")
+    return bench.observed
