@@ -11,12 +11,12 @@ from hwsim.rtl.repacker import Repacker
 from hwsim.rtl.walker import Walker
 
 
-def activation_ram(config: ArrayConfig) -> BlockRam:
-    """Return the memory of the buffer: two halves, each of `batch` tokens."""
-    return BlockRam(
-        width=config.columns * config.activation_bits,
-        depth=2 * config.batch * config.buffer_words,
-    )
+def activation_ram_shape(config: ArrayConfig) -> dict[str, int]:
+    """Return width and depth of the buffer's memory: two halves, each of `batch` tokens."""
+    return {
+        "width": config.columns * config.activation_bits,
+        "depth": 2 * config.batch * config.buffer_words,
+    }
 
 
 class ActivationBuffer(wiring.Component):
@@ -79,7 +79,7 @@ class ActivationBuffer(wiring.Component):
             max_length=config.max_in_features,
         )
         m.submodules.walker = walker = Walker(batch=config.batch)
-        m.submodules.ram = ram = activation_ram(config)
+        m.submodules.ram = ram = BlockRam(**activation_ram_shape(config))
 
         # The walker stands at the token whose words are being taken from the bus.
         taking_half = Signal()

@@ -1,6 +1,6 @@
 """`Core`: the array with its buffers, from streams to a stream."""
 
-from amaranth.hdl import Array, Cat, ClockSignal, Instance, Module, Signal, Value
+from amaranth.hdl import Array, Cat, ClockSignal, Instance, Module, ResetSignal, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -218,7 +218,7 @@ class Core(wiring.Component):
             total = Signal(config.accumulator_bits, name=f"{name}_next")
             ports = {f"i_{port}": value for port, value in inputs.items()}
             if config.lane_latency:
-                ports["i_clk"] = ClockSignal()
+                ports |= {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
             m.submodules[name] = Instance(LANE_MODULE, **ports, o_next=total)
             return total
         m.submodules[name] = lane = LANES[config.lane](config)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from amaranth.back import rtlil
 
 from hwsim.config import ArrayConfig
-from hwsim.rtl.activations import activation_ram
+from hwsim.rtl.activations import activation_ram_shape
 from hwsim.rtl.lane import LANE_MODULE, LANES
 from hwsim.rtl.platform import Emission
+from hwsim.rtl.ram import block_ram_verilog
 from hwsim.rtl.top import TOP_MODULE, Top
 
 
@@ -38,5 +39,5 @@ def emit(config: ArrayConfig) -> Design:
     # Both are marked as the top of their own text; in the joined one only the core is.
     return Design(
         rtlil=lane.replace("attribute \\top 1\n", "") + top,
-        verilog=activation_ram(config).verilog(),
+        verilog=block_ram_verilog(**activation_ram_shape(config)),
     )

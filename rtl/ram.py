@@ -22,6 +22,17 @@ endmodule
 """
 
 
+def _address_bits(depth: int) -> int:
+    return max(1, (depth - 1).bit_length())
+
+
+def block_ram_verilog(*, width: int, depth: int) -> str:
+    """Return the module that an emitted design instantiates for a `BlockRam`."""
+    return _VERILOG.format(
+        name=RAM_MODULE, address=_address_bits(depth) - 1, data=width - 1, last=depth - 1
+    )
+
+
 class BlockRam(wiring.Component):
     """Memory of `depth` words, in the form in which FPGA tools find block RAM.
 
@@ -45,7 +56,7 @@ class BlockRam(wiring.Component):
     def __init__(self, *, width: int, depth: int):
         self._width = width
         self._depth = depth
-        address_bits = max(1, (depth - 1).bit_length())
+        address_bits = _address_bits(depth)
         super().__init__(
             {
                 "write": In(1),
@@ -55,15 +66,6 @@ class BlockRam(wiring.Component):
                 "read_address": In(address_bits),
                 "read_data": Out(width),
             }
-        )
-
-    def verilog(self) -> str:
-        """Return the module that an emitted design instantiates."""
-        return _VERILOG.format(
-            name=RAM_MODULE,
-            address=len(self.write_address) - 1,
-            data=self._width - 1,
-            last=self._depth - 1,
         )
 
     def elaborate(self, platform: object) -> Module:

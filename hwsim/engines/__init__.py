@@ -1,10 +1,7 @@
 """Engines: run a layer on an array, and say what happened."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +9,9 @@ from numpy.typing import NDArray
 
 from hwsim import streams
 from hwsim.activity import Activity
-from hwsim.config import ArrayConfig
+from hwsim.config import TERNARY_LANES, ArrayConfig
 from hwsim.encoding import ENCODINGS
-from hwsim.engines.ports import Observed, Stimulus
+from hwsim.engines.ports import HardwareHang, Observed, Stimulus
 from hwsim.engines.stalls import Stalls
 from hwsim.errors import InputError
 from hwsim.layer import Layer
@@ -77,18 +74,86 @@ def run(
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
     where = f"layer {layer.name}"
-    config = config.for_in_features(layer.in_features)
-    config.check_in_features(layer.in_features, where=where)
-    schedule = Schedule(
-        config=config,
-        out_features=layer.out_features,
-        in_features=layer.in_features,
-        tokens=layer.tokens,
-    )
+    schedule = schedule_of(layer, config)
     stimulus = Stimulus(
         schedule=schedule,
         weights=streams.weight_words(layer, schedule),
         activations=streams.activation_words(layer, schedule),
         stalls=stalls or Stalls(),
     )
-    observed = import_module(f"hwsim.engines.{engine}").run(stimulus, **options)
+    module = import_module(f"hwsim.engines.{engine}")
+    observed: Observed = module.run(stimulus, **options)
+    if observed.error:
+        raise HardwareFault(_explain(stimulus, where))
+    if len(observed.results) != schedule.result_words:
+        raise HardwareHang(
+            f"{where}: {len(observed.results)} result words instead of {schedule.result_words}"
+        )
+    return Run(
+        outputs=streams.outputs(observed.results, schedule),
+        activity=_measured(layer, schedule, observed),
+        engine_s=observed.engine_s,
+    )
+
+
+def schedule_of(layer: Layer, config: ArrayConfig) -> Schedule:
+    """Return the loops of a layer on an array whose activation buffer grows to hold it.
+
+    Raises
+    ------
+    InputError
+        If the array cannot run the layer.
+    """
+    where = f"layer {layer.name}"
+    if config.lane not in TERNARY_LANES:
+        raise InputError(f"{where}: lane {config.lane} is predicted only; {TERNARY_LANES} run")
+    config = config.for_in_features(layer.in_features)
+    config.check_in_features(layer.in_features, where=where)
+    return Schedule(
+        config=config,
+        out_features=layer.out_features,
+        in_features=layer.in_features,
+        tokens=layer.tokens,
+    )
+
+
+class HardwareFault(RuntimeError):
+    """The hardware raised its error flag; the message says what it met."""
+
+
+def _explain(stimulus: Stimulus, where: str) -> str:
+    """Say which weights of a stream are illegal."""
+    config = stimulus.schedule.config
+    tiles = stimulus.weights.reshape(-1, config.tile_words * stimulus.weights.shape[1])
+    codes = tiles[:, : config.tile_bytes].reshape(len(tiles), config.rows, -1)
+    illegal = ENCODINGS[str(config.weight_encoding)].illegal[codes]
+    if not illegal.any():
+        return f"{where}: the array raised its error flag"
+    tile, row, byte = np.argwhere(illegal)[0]
+    return f"{where}: illegal weight code {codes[tile, row, byte]:#04x} in tile {tile}, row {row}"
+
+
+def _measured(layer: Layer, schedule: Schedule, observed: Observed) -> Activity:
+    """Return the counts of a run, from what its ports and counters showed."""
+    config = schedule.config
+    steps = observed.cycles.compute
+    tiles = observed.weight_words // config.tile_words
+    tokens = observed.activation_words // schedule.token_activation_words
+    word_bits = config.columns * config.activation_bits
+    return Activity(
+        cycles=observed.cycles,
+        macs=layer.weight.size * tokens,
+        nonzero_macs=int(np.count_nonzero(layer.weight)) * tokens,
+        padded_macs=config.rows * config.columns * steps,
+        weight_bits=tiles * config.tile_bytes * 8,
+        activation_bits=tokens * layer.in_features * config.activation_bits,
+        result_bits=tokens * layer.out_features * config.result_bits,
+        weight_words=observed.weight_words,
+        activation_words=observed.activation_words,
+        result_words=len(observed.results),
+        weight_tiles=tiles,
+        activation_buffer_write_bits=tokens * schedule.column_blocks * word_bits,
+        activation_buffer_read_bits=steps * word_bits,
+        accumulator_updates=config.rows * steps,
+        scales=tokens * (layer.in_features + layer.out_features),
+    )

@@ -1,4 +1,4 @@
-"""What passes between the engines and whoever runs them: what the ports are fed and what they do."""
+"""What passes between an engine and its caller: what the ports are fed, and what they do."""
 
 from dataclasses import dataclass, field
 
@@ -49,6 +49,8 @@ class Observed:
         Words that were taken.
     error
         Whether the error flag was raised.
+    engine_s
+        Seconds of simulation, without compilation.
     """
 
     results: Words
@@ -56,6 +58,7 @@ class Observed:
     weight_words: int
     activation_words: int
     error: bool
+    engine_s: float
 
 
 class HardwareHang(RuntimeError):

@@ -1,5 +1,6 @@
 """Engine `pysim`: the Amaranth component in Amaranth's own simulator."""
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -65,10 +66,9 @@ class _Bench:
         top, stimulus, stalls = self._top, self._stimulus, self._stimulus.stalls
         sources = [
             _Source(top, "weight", stimulus.weights, stimulus.weight_words, stalls),
-            _Source(
-                top, "activation", stimulus.activations, len(stimulus.activations), stalls
-            ),
+            _Source(top, "activation", stimulus.activations, len(stimulus.activations), stalls),
         ]
+        started = time.perf_counter()
         results: list[int] = []
         command = sum(word << 32 * place for place, word in enumerate(stimulus.schedule.command))
 
@@ -88,14 +88,13 @@ class _Bench:
                 *(source.ready for source in sources),
                 top.m_axis_result_tvalid,
                 top.m_axis_result_tdata,
-                top.m_axis_result_tlast,
                 top.busy,
                 top.error,
                 top.cycles_compute,
                 *(getattr(top, f"cycles_{cause}") for cause in CAUSES),
             )
             async for _, _, *seen in ctx.tick().sample(*watched):
-                *readies, valid, data, last, busy, error, compute = seen[: -len(CAUSES)]
+                *readies, valid, data, busy, error, compute = seen[: -len(CAUSES)]
                 taken = [s.accept(r) for s, r in zip(sources, readies, strict=True)]
                 if valid and ready:
                     results.append(data)
@@ -119,6 +118,7 @@ class _Bench:
             weight_words=sources[0].taken,
             activation_words=sources[1].taken,
             error=bool(error),
+            engine_s=time.perf_counter() - started,
         )
 
 

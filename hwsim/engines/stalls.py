@@ -12,8 +12,10 @@ _STEP = 0x9E3779B97F4A7C15
 
 
 def _mix(x: int) -> int:
-    """Finalizer of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators,
-    OOPSLA 2014): every bit of the input reaches every bit of the result.
+    """Mix 64 bits, so that every bit of the input reaches every bit of the result.
+
+    The finalizer of SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number
+    Generators", OOPSLA 2014.
     """
     x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & _MASK
     x = (x ^ x >> 27) * 0x94D049BB133111EB & _MASK

@@ -1,0 +1,35 @@
+"""The command line. Only this package prints, asks or exits; all else it does are plain calls.
+
+Each command is a module. Heavy imports stand inside the commands, so that help comes at once.
+"""
+
+import sys
+
+import typer
+
+from hwsim.cli import demo, simulate, trace, verilog
+from hwsim.errors import InputError
+
+app = typer.Typer(
+    name="hwsim",
+    help="Simulate and price multiplier-free hardware for 1-bit language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("simulate", epilog=simulate.EXAMPLE)(simulate.simulate)
+app.command("verilog", epilog=verilog.EXAMPLE)(verilog.verilog)
+app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
+app.add_typer(trace.app, name="trace")
+
+
+def main() -> None:
+    """Run the command line: exit codes 0 done, 1 check failed, 2 bad input, 130 interrupted."""
+    try:
+        app()
+    except InputError as error:
+        print(f"hwsim: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("hwsim: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,69 @@
+"""Options that describe an array, shared by all commands that build one."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hwsim.config import PRESETS, ArrayConfig, preset
+from hwsim.errors import InputError
+
+_NAMES = {"weight_encoding": ("--encoding", "--weight-encoding")}
+
+
+def _options() -> list[inspect.Parameter]:
+    def option(name: str, kind: Any, *flags: str, help: str | None) -> inspect.Parameter:
+        info = typer.Option(*flags, help=help, show_default=False, rich_help_panel="Array")
+        return inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[kind | None, info],
+        )
+
+    fields = [
+        option(
+            name,
+            field.annotation if field.annotation in (int, float) else str,
+            *_NAMES.get(name, (f"--{name.replace('_', '-')}",)),
+            help=f"{field.description} [default: {field.default}]",
+        )
+        for name, field in ArrayConfig.model_fields.items()
+    ]
+    named = f"a named array: {', '.join(PRESETS)}"
+    return [
+        option("preset_name", str, "--preset", help=named),
+        option("config_file", Path, "--config", help="a TOML file with the fields of the array"),
+        *fields,
+    ]
+
+
+def array_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of an array, in place of its parameter `array`.
+
+    An option that is given beats the preset or file.
+    """
+    options = _options()
+
+    @functools.wraps(command)
+    def with_options(**values: Any) -> None:
+        given = {option.name: values.pop(option.name) for option in options}
+        name, file = given.pop("preset_name"), given.pop("config_file")
+        if name is not None and file is not None:
+            raise InputError("--preset and --config cannot both be given")
+        base = ArrayConfig.from_toml(file) if file else preset(name or next(iter(PRESETS)))
+        changes = {key: value for key, value in given.items() if value is not None}
+        command(**values, array=base.replace(**changes))
+
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(command).parameters.values()
+        if parameter.name != "array"
+    ]
+    signature = inspect.Signature([*own, *options])
+    with_options.__signature__ = signature  # type: ignore[attr-defined]
+    with_options.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+    return with_options

@@ -1,0 +1,187 @@
+"""``hwsim simulate``: run one layer on an array."""
+
+import sys
+import time
+from enum import StrEnum
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hwsim.cli.array import array_options
+from hwsim.cli.output import JsonFile, print_table, progress_bar, write_json
+from hwsim.config import MULTIPLIER_LANES, ArrayConfig
+from hwsim.errors import InputError
+
+if TYPE_CHECKING:
+    from hwsim.engines import Run
+    from hwsim.layer import Layer
+
+EXAMPLE = "Example: hwsim simulate --layer model.safetensors:blocks.0.ffn.up --rows 8 --check"
+SHIPPED_TRACE = "adder-trace.safetensors"
+SHIPPED_LAYER = "blocks.0.ffn.up"
+_SCOPES = ("arithmetic", "core")
+
+
+class Activations(StrEnum):
+    """Where activations come from."""
+
+    trace = "trace"
+    random = "random"
+
+
+@array_options
+def simulate(
+    array: ArrayConfig,
+    layer: Annotated[
+        str | None,
+        typer.Option(metavar="FILE[:NAME]", help="a layer of a trace [default: a shipped one]"),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="pysim or rtl")] = "rtl",
+    tokens: Annotated[
+        int | None, typer.Option(help="take the first TOKENS tokens", show_default=False)
+    ] = None,
+    activations: Annotated[
+        Activations, typer.Option(help="the trace's own, or random int8")
+    ] = Activations.trace,
+    seed: Annotated[int, typer.Option(help="of random activations", min=0)] = 0,
+    stall_rate: Annotated[
+        float, typer.Option(help="how often sources and sinks wait: 0 <= rate < 1")
+    ] = 0.0,
+    stall_seed: Annotated[int, typer.Option(help="of the stalls", min=0)] = 0,
+    check: Annotated[
+        bool, typer.Option("--check", help="compare the outputs with numpy; exit 1 if they differ")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="write the integer outputs as .npy", show_default=False)
+    ] = None,
+    vcd: Annotated[
+        Path | None, typer.Option(help="write waveforms (pysim only)", show_default=False)
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Run a layer on the array, cycle by cycle, and price what happened."""
+    started = time.perf_counter()
+    import numpy as np
+
+    from hwsim import engines
+    from hwsim.engines.stalls import Stalls
+
+    data = _read(layer, tokens, activations, seed)
+    stalls = Stalls(stall_rate, stall_seed)
+    options: dict[str, Any] = {}
+    if vcd is not None:
+        if engine != "pysim":
+            raise InputError(f"--vcd needs --engine pysim, not {engine}")
+        options["vcd"] = vcd
+    with progress_bar(f"{engine}: {data.name}", engines.schedule_of(data, array).steps) as report:
+        run = engines.run(data, array, engine=engine, stalls=stalls, progress=report, **options)
+    checked = None
+    if check and data.activation is not None:
+        expected = data.activation.astype(np.int64) @ data.weight.T.astype(np.int64)
+        checked = bool(np.array_equal(run.outputs, expected))
+    if output is not None:
+        from hwsim.files import replacing
+
+        with replacing(output) as temporary, open(temporary, "wb") as file:
+            np.save(file, run.outputs)
+    result = describe(data, array, engine, run, stalled=stalls.rate > 0)
+    result |= {"checked": checked, "wall_s": time.perf_counter() - started}
+    if json_file != "-":
+        _print(result)
+    if json_file is not None:
+        write_json(json_file, result)
+    if checked is False:
+        print("hwsim: the outputs differ from numpy", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _read(address: str | None, tokens: int | None, activations: Activations, seed: int) -> "Layer":
+    from hwsim import trace
+
+    if address is None:
+        with resources.as_file(resources.files("hwsim.data") / SHIPPED_TRACE) as file:
+            layer = trace.read(file).layer(SHIPPED_LAYER)
+    else:
+        layer = trace.read_layer(address)
+    if activations is Activations.random:
+        return layer.with_random_activation(1 if tokens is None else tokens, seed)
+    if layer.activation is None:
+        raise InputError(
+            f"layer {layer.name}: has no activations; --activations random --seed S makes some"
+        )
+    return layer if tokens is None else layer.take(tokens)
+
+
+def describe(
+    layer: "Layer", array: ArrayConfig, engine: str, run: "Run", *, stalled: bool
+) -> dict[str, Any]:
+    """Return what a run showed, beside what was predicted and what it costs."""
+    from hwsim.energy import price
+    from hwsim.energy_tables import EnergyTable
+    from hwsim.predict import predict
+
+    array = array.for_in_features(layer.in_features)
+    table = EnergyTable.load()
+    shape = {
+        "out_features": layer.out_features,
+        "in_features": layer.in_features,
+        "tokens": layer.tokens,
+    }
+
+    def energy_pj(activity: Any, config: ArrayConfig) -> dict[str, dict[str, float]]:
+        return {s: price(activity, config, table, scope=s).as_dict() for s in _SCOPES}
+
+    predicted = predict(array, **shape)
+    baseline = {}
+    for lane in MULTIPLIER_LANES:
+        # The same rows, columns, batch, clock and buses; only the lane is another.
+        other = array.replace(lane=lane)
+        expected = predict(other, **shape)
+        baseline[lane] = {
+            "cycles": expected.cycles.total,
+            "energy_pj": energy_pj(expected, other),
+        }
+    return {
+        "engine": engine,
+        "array": array.model_dump(),
+        "layer": {"name": layer.name, **shape, "zero_fraction": layer.zero_fraction},
+        "cycles": run.activity.cycles.as_dict(),
+        "stall_free_cycles": predicted.cycles.total,
+        "predicted_cycles": None if stalled else predicted.cycles.total,
+        "activity": run.activity.as_dict(),
+        "energy_pj": energy_pj(run.activity, array),
+        "baseline": baseline,
+        "engine_s": run.engine_s,
+    }
+
+
+def _print(result: dict[str, Any]) -> None:
+    layer, array, cycles = result["layer"], result["array"], result["cycles"]
+    print(
+        f"{layer['name']}: {layer['out_features']} x {layer['in_features']}, "
+        f"{layer['tokens']} tokens, {layer['zero_fraction']:.1%} zero trits, on "
+        f"{array['rows']} x {array['columns']} {array['lane']} lanes, batch {array['batch']}, "
+        f"engine {result['engine']}"
+    )
+    total = cycles["total"]
+    rows = [(name, f"{count:,}", f"{count / total:.1%}") for name, count in cycles.items()]
+    print_table("Cycles, measured", ("cause", "cycles", "share"), rows)
+    if result["predicted_cycles"] is None:
+        print(f"without stalls it would take {result['stall_free_cycles']:,} cycles")
+    else:
+        print(f"predicted from the shape: {result['predicted_cycles']:,} cycles")
+    macs = result["activity"]["macs"]
+    columns = ("pJ a MAC", "ternary", *MULTIPLIER_LANES)
+    energies = [
+        result["energy_pj"],
+        *(result["baseline"][x]["energy_pj"] for x in MULTIPLIER_LANES),
+    ]
+    rows = [
+        (scope, *(f"{energy[scope]['total'] / macs:.4g}" for energy in energies))
+        for scope in _SCOPES
+    ]
+    print_table("Energy at 7 nm; without wires, clock tree and leakage", columns, rows)
+    if result["checked"] is not None:
+        print("outputs equal numpy" if result["checked"] else "OUTPUTS DIFFER FROM NUMPY")

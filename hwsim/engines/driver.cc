@@ -1,0 +1,143 @@
+// Drives the ports of hwsim_core for one layer. `design.cc` is what CXXRTL made of the design.
+//
+// In every cycle the inputs are set while the clock is low, and the outputs are read before it
+// rises: a combinational output is settled only then.
+
+#include <cstdint>
+#include <cstring>
+
+#include "design.cc"
+
+#ifdef _LIBCPP_VERSION
+// The library is linked without libc++, of whose objects CXXRTL needs no more than these.
+void *operator new(size_t size) { return __builtin_malloc(size); }
+void *operator new[](size_t size) { return __builtin_malloc(size); }
+void operator delete(void *p) noexcept { __builtin_free(p); }
+void operator delete[](void *p) noexcept { __builtin_free(p); }
+void operator delete(void *p, size_t) noexcept { __builtin_free(p); }
+void operator delete[](void *p, size_t) noexcept { __builtin_free(p); }
+_LIBCPP_BEGIN_NAMESPACE_STD
+[[noreturn]] void __libcpp_verbose_abort(const char *, ...) noexcept { __builtin_trap(); }
+_LIBCPP_END_NAMESPACE_STD
+#endif
+
+namespace {
+
+using Core = cxxrtl_design::p_hwsim__core;
+
+// An output is a wire or a value, whichever CXXRTL found cheaper.
+template <size_t bits> const cxxrtl::value<bits> &seen(const cxxrtl::value<bits> &v) { return v; }
+template <size_t bits> const cxxrtl::value<bits> &seen(const cxxrtl::wire<bits> &w) { return w.curr; }
+
+// The same as hwsim.engines.stalls.
+struct Draws {
+  uint64_t start;
+  bool below(uint32_t threshold, int64_t cycle) const {
+    uint64_t x = start + uint64_t(cycle) * 0x9e3779b97f4a7c15;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+    x = (x ^ x >> 27) * 0x94d049bb133111eb;
+    return uint32_t((x ^ x >> 31) >> 32) < threshold;
+  }
+};
+
+} // namespace
+
+extern "C" {
+
+// Fields as in hwsim.engines.rtl.
+struct Source {
+  const uint8_t *words;  // offered again from the first one when they are used up
+  int64_t length, count; // words there are, and words to offer in all
+  Draws draws;
+  int64_t taken;
+  int32_t offering;
+};
+
+struct Job {
+  uint32_t command[5];
+  uint32_t threshold;
+  Source weights, activations;
+  uint8_t *results;
+  int64_t capacity; // words that `results` holds
+  Draws result_draws;
+  int64_t patience, cycle, moved, results_taken;
+  uint32_t error, compute, weight_stall, activation_stall, result_stall, fill_drain;
+};
+
+void *hwsim_create() { return new Core; }
+void hwsim_destroy(void *core) { delete static_cast<Core *>(core); }
+
+} // extern "C"
+
+namespace {
+
+template <size_t bits>
+void offer(Source &source, cxxrtl::value<bits> &data, cxxrtl::value<1> &valid, const Job &job) {
+  if (!source.offering && source.taken < source.count) {
+    source.offering = !source.draws.below(job.threshold, job.cycle);
+    if (source.offering)
+      memcpy(data.data, source.words + source.taken % source.length * (bits / 8), bits / 8);
+  }
+  valid.data[0] = source.offering;
+}
+
+bool accept(Source &source, bool ready) {
+  bool taken = source.offering && ready;
+  if (taken) {
+    source.offering = 0;
+    source.taken++;
+  }
+  return taken;
+}
+
+} // namespace
+
+extern "C" {
+
+// Runs until the layer is done, something is wrong, or so many cycles have passed.
+// Returns 0 if there is more to do, 1 when done, 2 if nothing moves, 3 if there are more results
+// than the layer has.
+int hwsim_run(void *handle, Job *job, int64_t cycles) {
+  Core &core = *static_cast<Core *>(handle);
+  for (int64_t end = job->cycle + cycles; job->cycle < end; job->cycle++) {
+    core.p_s__axis__command__tvalid.data[0] = job->cycle == 0;
+    memcpy(core.p_s__axis__command__tdata.data, job->command, sizeof job->command);
+    offer(job->weights, core.p_s__axis__weight__tdata, core.p_s__axis__weight__tvalid, *job);
+    offer(job->activations, core.p_s__axis__activation__tdata,
+          core.p_s__axis__activation__tvalid, *job);
+    bool ready = !job->result_draws.below(job->threshold, job->cycle);
+    core.p_m__axis__result__tready.data[0] = ready;
+
+    core.p_clk.data[0] = 0;
+    core.step();
+    bool moved = accept(job->weights, seen(core.p_s__axis__weight__tready).data[0]);
+    moved |= accept(job->activations, seen(core.p_s__axis__activation__tready).data[0]);
+    if (ready && seen(core.p_m__axis__result__tvalid).data[0]) {
+      if (job->results_taken == job->capacity)
+        return 3;
+      const auto &data = seen(core.p_m__axis__result__tdata);
+      constexpr size_t bytes = std::decay<decltype(data)>::type::bits / 8;
+      memcpy(job->results + job->results_taken++ * bytes, data.data, bytes);
+      moved = true;
+    }
+    if (moved)
+      job->moved = job->cycle;
+    else if (job->cycle - job->moved > job->patience)
+      return 2;
+    if (job->cycle > 0 && !seen(core.p_busy).data[0]) {
+      job->error = seen(core.p_error).data[0];
+      job->compute = seen(core.p_cycles__compute).data[0];
+      job->weight_stall = seen(core.p_cycles__weight__stall).data[0];
+      job->activation_stall = seen(core.p_cycles__activation__stall).data[0];
+      job->result_stall = seen(core.p_cycles__result__stall).data[0];
+      job->fill_drain = seen(core.p_cycles__fill__drain).data[0];
+      return 1;
+    }
+    core.p_clk.data[0] = 1;
+    core.step();
+  }
+  job->compute = seen(core.p_cycles__compute).data[0];
+  return 0;
+}
+
+} // extern "C"

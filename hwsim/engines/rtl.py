@@ -1,0 +1,194 @@
+"""Engine `rtl`: the elaborated design, compiled by way of Yosys's CXXRTL.
+
+The loop that drives the ports is compiled with it (``driver.cc``). A build is kept in the user's
+cache folder, under a key of everything that went into it.
+"""
+
+import ctypes
+import functools
+import hashlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import metadata, resources
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from hwsim import yosys
+from hwsim.activity import Cycles
+from hwsim.config import ArrayConfig
+from hwsim.engines.ports import HardwareHang, Observed, Stimulus, patience
+from hwsim.engines.stalls import PORTS
+from hwsim.rtl.emit import Design, emit
+from hwsim.rtl.top import TOP_MODULE
+
+_CHUNK_CYCLES = 20_000
+"""Between two looks at whether the user wants to stop."""
+
+# `proc` without its clean-up: that turns a mask over a wide word into a concatenation of its bits,
+# which no C++ compiler likes. The hierarchy stays, so a lane is compiled once for all rows.
+_SCRIPT = f"""\
+read_rtlil design.il
+read_verilog design.v
+hierarchy -check -top {TOP_MODULE}
+proc -noopt
+write_cxxrtl -g0 -noflatten design.cc
+"""
+_COMPILE = ("-c", "-std=c++17", "-fPIC", "-fno-rtti", "-fno-exceptions", "-O1")
+
+
+class _Source(ctypes.Structure):
+    _fields_ = (
+        ("words", ctypes.c_void_p),
+        ("length", ctypes.c_int64),
+        ("count", ctypes.c_int64),
+        ("draws", ctypes.c_uint64),
+        ("taken", ctypes.c_int64),
+        ("offering", ctypes.c_int32),
+    )
+
+
+class _Job(ctypes.Structure):
+    _fields_ = (
+        ("command", ctypes.c_uint32 * 5),
+        ("threshold", ctypes.c_uint32),
+        ("weights", _Source),
+        ("activations", _Source),
+        ("results", ctypes.c_void_p),
+        ("capacity", ctypes.c_int64),
+        ("result_draws", ctypes.c_uint64),
+        ("patience", ctypes.c_int64),
+        ("cycle", ctypes.c_int64),
+        ("moved", ctypes.c_int64),
+        ("results_taken", ctypes.c_int64),
+        ("error", ctypes.c_uint32),
+        ("compute", ctypes.c_uint32),
+        ("weight_stall", ctypes.c_uint32),
+        ("activation_stall", ctypes.c_uint32),
+        ("result_stall", ctypes.c_uint32),
+        ("fill_drain", ctypes.c_uint32),
+    )
+
+
+class CompilerError(RuntimeError):
+    """The compiled simulator could not be built."""
+
+
+def build(config: ArrayConfig) -> Path:
+    """Return the compiled simulator of `config`, built now unless the cache has it.
+
+    Two processes may build the same one at once: each works in a folder of its own and moves the
+    finished file into place.
+    """
+    design = emit(config)
+    driver = resources.files("hwsim.engines").joinpath("driver.cc").read_text()
+    key = hashlib.sha256()
+    versions = [metadata.version(name) for name in ("hwsim", "amaranth", "pyosys", "ziglang")]
+    for part in (*versions, _SCRIPT, *_COMPILE, driver, design.rtlil, design.verilog):
+        key.update(part.encode() + b"\0")
+    cache = Path(platformdirs.user_cache_dir("hwsim"))
+    library = cache / f"rtl-{key.hexdigest()[:32]}.so"
+    if not library.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix="build-") as folder:
+            _compile(design, driver, Path(folder)).replace(library)
+    return library
+
+
+def _compile(design: Design, driver: str, folder: Path) -> Path:
+    (folder / "design.il").write_text(design.rtlil)
+    (folder / "design.v").write_text(design.verilog)
+    (folder / "driver.cc").write_text(driver)
+    yosys.run(_SCRIPT, folder=folder)
+    runtime = resources.files("pyosys") / "share/include/backends/cxxrtl/runtime"
+    # The object is linked by itself: letting the compiler link C++ would first build its library.
+    for arguments in (
+        ("c++", *_COMPILE, f"-I{runtime}", "driver.cc", "-o", "driver.o"),
+        ("ld.lld", "-shared", "driver.o", "-o", "driver.so"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "ziglang", *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if done.returncode:
+            raise CompilerError(f"ziglang {arguments[0]}: {done.stdout.strip()[-2000:]}")
+    return folder / "driver.so"
+
+
+@functools.cache
+def _load(config: ArrayConfig) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(build(config)))
+    library.hwsim_create.restype = ctypes.c_void_p
+    library.hwsim_destroy.argtypes = [ctypes.c_void_p]
+    library.hwsim_run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    return library
+
+
+def run(stimulus: Stimulus, *, progress: Callable[[int], None] = lambda steps: None) -> Observed:
+    """Run one layer in the compiled design.
+
+    Parameters
+    ----------
+    stimulus
+        What the ports are fed.
+    progress
+        Told the steps so far, now and then.
+    """
+    schedule, stalls = stimulus.schedule, stimulus.stalls
+    library = _load(schedule.config)
+    weights = np.ascontiguousarray(stimulus.weights)
+    activations = np.ascontiguousarray(stimulus.activations)
+    results = np.zeros((schedule.result_words, schedule.config.result_bus_bits // 8), np.uint8)
+    job = _Job(
+        command=(ctypes.c_uint32 * 5)(*schedule.command),
+        threshold=stalls.threshold,
+        weights=_Source(
+            words=weights.ctypes.data,
+            length=len(weights),
+            count=stimulus.weight_words,
+            draws=stalls.start(PORTS.index("weight")),
+        ),
+        activations=_Source(
+            words=activations.ctypes.data,
+            length=len(activations),
+            count=len(activations),
+            draws=stalls.start(PORTS.index("activation")),
+        ),
+        results=results.ctypes.data,
+        capacity=len(results),
+        result_draws=stalls.start(PORTS.index("result")),
+        patience=patience(stalls),
+    )
+    started = time.perf_counter()
+    core = library.hwsim_create()
+    try:
+        while not (status := library.hwsim_run(core, ctypes.byref(job), _CHUNK_CYCLES)):
+            progress(job.compute)
+    finally:
+        library.hwsim_destroy(core)
+    if status == 2:
+        raise HardwareHang(f"no transfer since cycle {job.moved}")
+    if status == 3:
+        raise HardwareHang(f"more than the {len(results)} result words of the layer")
+    return Observed(
+        results=results[: job.results_taken],
+        cycles=Cycles(
+            compute=job.compute,
+            weight_stall=job.weight_stall,
+            activation_stall=job.activation_stall,
+            result_stall=job.result_stall,
+            fill_drain=job.fill_drain,
+        ),
+        weight_words=job.weights.taken,
+        activation_words=job.activations.taken,
+        error=bool(job.error),
+        engine_s=time.perf_counter() - started,
+    )
