@@ -8,11 +8,14 @@ from hwsim.config import ArrayConfig
 from hwsim.rtl.emit import emit
 from hwsim.rtl.top import TOP_MODULE
 
+# `pmuxtree`, since parallel multiplexers come out as `casez` with overlapping patterns; `-purge`, since
+# an unused alias of part of a port looks like a combinational loop to linters.
 _SCRIPT = f"""\
 read_rtlil design.il
 hierarchy -top {TOP_MODULE}
 proc
-opt_clean
+pmuxtree
+opt_clean -purge
 write_verilog -noattr core.v
 """
 

@@ -1,6 +1,6 @@
 """`ResultSerializer`: from words of the accumulator bank to words of the result bus."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -79,21 +79,26 @@ class ResultSerializer(wiring.Component):
         held = Signal(config.rows * sum_bits, reset_less=True)
         held_rows = Signal(range(config.rows + 1))
         held_last = Signal(reset_less=True)
+        # Where all rows fit into one word, every word is the last one.
+        last_word = held_rows <= per_word if per_word < config.rows else Const(1)
         ending = Signal()  # the last word of what is held is being taken
         load = Signal()
         m.d.comb += [
             self.o.valid.eq(held_rows != 0),
-            ending.eq(self.o.ready & (held_rows <= per_word)),
+            ending.eq(self.o.ready & last_word),
             load.eq((waiting != 0) & (~self.o.valid | ending)),
             walker.advance.eq(load),
             self.freed.eq(load & walker.last_token),
-            self.o.payload.last.eq(held_last & (held_rows <= per_word)),
+            self.o.payload.last.eq(held_last & last_word),
         ]
         for place in range(min(per_word, config.rows)):
-            result = held.word_select(place, sum_bits).as_signed()
             extended = Signal(signed(config.result_bits), name=f"extended_{place}")
-            m.d.comb += extended.eq(Mux(place < held_rows, result, 0))
-            m.d.comb += self.o.payload.data.word_select(place, config.result_bits).eq(extended)
+            m.d.comb += [
+                extended.eq(held.word_select(place, sum_bits).as_signed()),
+                self.o.payload.data.word_select(place, config.result_bits).eq(
+                    Mux(place < held_rows, extended, 0)
+                ),
+            ]
 
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += [

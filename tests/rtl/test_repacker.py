@@ -1,0 +1,125 @@
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from amaranth.sim import Simulator, SimulatorContext
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwsim.rtl.repacker import Repacker
+
+BITS = 8
+
+
+@dataclass
+class Seen:
+    """Words and cycles on both sides, and where packets ended."""
+
+    taken: list[int] = field(default_factory=list)
+    i_last: list[bool] = field(default_factory=list)
+    left: list[int] = field(default_factory=list)
+    words: list[list[int]] = field(default_factory=list)
+    o_last: list[bool] = field(default_factory=list)
+
+
+def repack(
+    i_items: int,
+    o_items: int,
+    packets: list[list[int]],
+    offers: Callable[[int], bool] = lambda cycle: True,
+) -> Seen:
+    """Feed packets of one length; what fills their last words is not zero."""
+    length = len(packets[0])
+    dut = Repacker(item_bits=BITS, i_items=i_items, o_items=o_items, max_length=length + 3)
+    queue = []
+    for packet in packets:
+        filled = packet + [0xEE] * (-length % i_items)
+        queue += [filled[at : at + i_items] for at in range(0, len(filled), i_items)]
+    expected = len(packets) * -(-length // o_items)
+    seen = Seen()
+
+    async def bench(ctx: SimulatorContext) -> None:
+        ctx.set(dut.length, length)
+        ctx.set(dut.start, 1)
+        await ctx.tick()
+        ctx.set(dut.start, 0)
+        offering = False
+        for cycle in range(20 + 10 * (len(queue) + expected)):
+            offering = bool(queue) and (offering or offers(cycle))
+            ctx.set(dut.i.valid, offering)
+            if offering:
+                number = sum(item << BITS * place for place, item in enumerate(queue[0]))
+                ctx.set(dut.i.payload, number)
+            if ctx.get(dut.o.valid):
+                number = ctx.get(dut.o.payload)
+                seen.left.append(cycle)
+                seen.words.append([number >> BITS * place & 0xFF for place in range(o_items)])
+                seen.o_last.append(bool(ctx.get(dut.o_last)))
+            if offering and ctx.get(dut.i.ready):
+                seen.taken.append(cycle)
+                seen.i_last.append(bool(ctx.get(dut.i_last)))
+                queue.pop(0)
+                offering = False
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert not queue
+    return seen
+
+
+@st.composite
+def packets(draw: st.DrawFn) -> list[list[int]]:
+    length = draw(st.integers(1, 30))
+    item = st.integers(0, 255)
+    return draw(st.lists(st.lists(item, min_size=length, max_size=length), min_size=1, max_size=4))
+
+
+items = st.integers(1, 9)
+
+
+def whole(seen: Seen, i_items: int, o_items: int, sent: list[list[int]]) -> bool:
+    """Return whether the packets came out as they went in, filled with zeros."""
+    length = len(sent[0])
+    in_words, out_words = -(-length // i_items), -(-length // o_items)
+    received = [
+        [item for word in seen.words[at : at + out_words] for item in word]
+        for at in range(0, len(seen.words), out_words)
+    ]
+    fill = [0] * (-length % o_items)
+    ends = [False] * (out_words - 1) + [True], [False] * (in_words - 1) + [True]
+    return (
+        received == [packet + fill for packet in sent]
+        and seen.o_last == ends[0] * len(sent)
+        and seen.i_last == ends[1] * len(sent)
+    )
+
+
+@settings(max_examples=60)
+@given(i_items=items, o_items=items, sent=packets())
+def test_without_gaps_words_leave_when_the_docstring_says(
+    i_items: int, o_items: int, sent: list[list[int]]
+) -> None:
+    seen = repack(i_items, o_items, sent)
+    assert whole(seen, i_items, o_items, sent)
+    length = len(sent[0])
+    in_words, out_words = -(-length // i_items), -(-length // o_items)
+    start = seen.taken[0]
+    assert start == 0
+    for number in range(len(sent)):
+        assert seen.taken[number * in_words] == start
+        latest = 0
+        for m in range(out_words):
+            latest = max(latest + 1, -(-min((m + 1) * o_items, length) // i_items))
+            assert seen.left[number * out_words + m] == start + latest
+        start += latest
+
+
+@settings(max_examples=60)
+@given(i_items=items, o_items=items, sent=packets(), gaps=st.lists(st.booleans(), min_size=1))
+def test_with_gaps_the_same_items_come_out(
+    i_items: int, o_items: int, sent: list[list[int]], gaps: list[bool]
+) -> None:
+    seen = repack(i_items, o_items, sent, lambda cycle: cycle % 5 == 0 or gaps[cycle % len(gaps)])
+    assert whole(seen, i_items, o_items, sent)

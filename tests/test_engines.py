@@ -1,0 +1,196 @@
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from layers import fixed_layer, make_layer, reference
+from strategies import arrays
+
+from hwsim import streams
+from hwsim.config import ArrayConfig, preset
+from hwsim.engines import HardwareFault, Run, pysim, rtl, run
+from hwsim.engines.ports import Stimulus
+from hwsim.engines.stalls import Stalls
+from hwsim.errors import InputError
+from hwsim.layer import Layer
+from hwsim.predict import predict
+from hwsim.schedule import Schedule
+
+# Each is compiled once in a session; layers that are longer than a buffer would make a new one.
+ONE = ArrayConfig(rows=1, columns=1, batch=1, weight_bus_bits=8, max_in_features=64)
+ODD = ArrayConfig(
+    rows=3,
+    columns=7,
+    batch=5,
+    weight_bus_bits=16,
+    activation_bus_bits=24,
+    result_bus_bits=40,
+    accumulator_bits=17,
+    pipeline=2,
+    max_in_features=64,
+)
+TINY = preset("tiny").replace(result_bus_bits=64, max_in_features=64)
+COMPILED = pytest.mark.parametrize("config", [ONE, ODD, TINY], ids=["1x1", "3x7", "4x8"])
+BOTH = pytest.mark.parametrize("engine", ["pysim", "rtl"])
+
+
+def predicted(layer: Layer, config: ArrayConfig) -> Any:
+    return predict(
+        config,
+        out_features=layer.out_features,
+        in_features=layer.in_features,
+        tokens=layer.tokens,
+        nonzero=int(np.count_nonzero(layer.weight)),
+    )
+
+
+def right(layer: Layer, result: Run) -> bool:
+    return result.outputs.dtype == np.int32 and np.array_equal(result.outputs, reference(layer))
+
+
+def stimulus_of(layer: Layer, config: ArrayConfig) -> Stimulus:
+    schedule = Schedule(
+        config=config,
+        out_features=layer.out_features,
+        in_features=layer.in_features,
+        tokens=layer.tokens,
+    )
+    return Stimulus(
+        schedule=schedule,
+        weights=streams.weight_words(layer, schedule),
+        activations=streams.activation_words(layer, schedule),
+    )
+
+
+@settings(max_examples=25)
+@given(
+    config=arrays(),
+    out=st.integers(1, 20),
+    inp=st.integers(1, 24),
+    tokens=st.integers(1, 12),
+    seed=st.integers(0, 2**32),
+)
+def test_pysim_computes_what_numpy_does_in_the_cycles_that_are_predicted(
+    config: ArrayConfig, out: int, inp: int, tokens: int, seed: int
+) -> None:
+    layer = make_layer(out, inp, tokens, seed)
+    result = run(layer, config, engine="pysim")
+    assert right(layer, result)
+    assert result.activity == predicted(layer, config)
+
+
+@settings(max_examples=15)
+@given(
+    config=arrays(most=6),
+    out=st.integers(1, 14),
+    inp=st.integers(1, 14),
+    tokens=st.integers(1, 8),
+    seed=st.integers(0, 2**32),
+    rate=st.sampled_from([0.1, 0.5, 0.8]),
+)
+def test_pysim_computes_what_numpy_does_when_its_ports_wait(
+    config: ArrayConfig, out: int, inp: int, tokens: int, seed: int, rate: float
+) -> None:
+    layer = make_layer(out, inp, tokens, seed)
+    result = run(layer, config, engine="pysim", stalls=Stalls(rate, seed))
+    assert right(layer, result)
+    counts, expected = result.activity, predicted(layer, config)
+    assert counts.cycles.compute == expected.cycles.compute
+    assert counts.cycles.total >= expected.cycles.total
+    assert replace(counts, cycles=expected.cycles) == expected
+
+
+@COMPILED
+@pytest.mark.parametrize("stalls", [Stalls(), Stalls(0.3, 1), Stalls(0.8, 2)], ids=str)
+def test_rtl_and_pysim_agree_cycle_for_cycle(config: ArrayConfig, stalls: Stalls) -> None:
+    for seed, shape in enumerate([(1, 1, 1), (3, 7, 5), (4, 8, 2), (7, 15, 6)]):
+        layer = make_layer(*shape, seed)
+        compiled = run(layer, config, engine="rtl", stalls=stalls)
+        simulated = run(layer, config, engine="pysim", stalls=stalls)
+        assert right(layer, compiled)
+        assert np.array_equal(simulated.outputs, compiled.outputs)
+        assert simulated.activity == compiled.activity
+
+
+@COMPILED
+@settings(max_examples=100)
+@given(shape=st.tuples(st.integers(1, 40), st.integers(1, 64), st.integers(1, 30)))
+def test_rtl_computes_what_numpy_does_in_the_cycles_that_are_predicted(
+    config: ArrayConfig, shape: tuple[int, int, int]
+) -> None:
+    layer = make_layer(*shape, seed=sum(shape))
+    result = run(layer, config, engine="rtl")
+    assert right(layer, result)
+    assert result.activity == predicted(layer, config)
+    waiting = run(layer, config, engine="rtl", stalls=Stalls(0.4, shape[0]))
+    assert right(layer, waiting)
+
+
+@BOTH
+@pytest.mark.parametrize("trit", [-1, 0, 1])
+@pytest.mark.parametrize("value", [-128, 127])
+def test_extremes_are_summed_exactly(engine: str, trit: int, value: int) -> None:
+    layer = fixed_layer(np.full((4, 64), trit, np.int8), np.full((6, 64), value, np.int8))
+    result = run(layer, ODD, engine=engine)
+    assert np.array_equal(result.outputs, np.full((6, 4), 64 * trit * value))
+
+
+def test_the_longest_layer_that_an_accumulator_allows_is_summed_exactly() -> None:
+    config = ArrayConfig(rows=2, columns=8, accumulator_bits=16, max_in_features=256)
+    for trit in (-1, 1):
+        layer = fixed_layer(np.full((2, 255), trit, np.int8), np.full((1, 255), -128, np.int8))
+        result = run(layer, config, engine="pysim")
+        assert result.outputs.tolist() == [[-128 * 255 * trit] * 2]
+
+
+@pytest.mark.parametrize("module", [pysim, rtl], ids=["pysim", "rtl"])
+def test_an_illegal_weight_code_raises_the_error_flag(module: ModuleType) -> None:
+    layer = make_layer(3, 7, 2, seed=0)
+    stimulus = stimulus_of(layer, ODD)
+    assert not module.run(stimulus).error
+    weights = stimulus.weights.copy()
+    weights[1, 0] = 0b10 << 4
+    observed = module.run(replace(stimulus, weights=weights))
+    assert observed.error
+    assert len(observed.results) == stimulus.schedule.result_words  # it goes on, with a zero
+
+
+@BOTH
+def test_an_illegal_weight_code_is_reported_with_its_place(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = make_layer(6, 7, 2, seed=0)
+    weights = stimulus_of(layer, ODD).weights.copy()
+    weights[ODD.tile_words + 1, 0] = 0xAA
+    monkeypatch.setattr(streams, "weight_words", lambda *_: weights)
+    with pytest.raises(HardwareFault, match=r"layer test: illegal .* 0xaa in tile 1, row 1$"):
+        run(layer, ODD, engine=engine)
+
+
+def test_a_layer_that_the_array_cannot_run_is_refused() -> None:
+    layer = make_layer(2, 300, 1, seed=0)
+    with pytest.raises(InputError, match=r"layer test: 300 inputs .* accumulator_bits = 16"):
+        run(layer, ArrayConfig(accumulator_bits=16), engine="pysim")
+    with pytest.raises(InputError, match="engine must be one of pysim, rtl, not 'verilator'"):
+        run(layer, ONE, engine="verilator")
+    bare = replace(layer, activation=None, activation_scale=None)
+    with pytest.raises(InputError, match="layer test: has no activations"):
+        run(bare, preset("tiny"), engine="pysim")
+
+
+@pytest.mark.parametrize("engine", ["pysim", "rtl"])
+def test_a_buffer_that_is_too_short_grows(engine: str) -> None:
+    config = ODD.replace(max_in_features=16)
+    layer = make_layer(4, 50, 3, seed=1)  # grows to 64: the buffer of ODD
+    result = run(layer, config, engine=engine)
+    assert right(layer, result)
+    assert result.activity == predicted(layer, ODD)
+
+
+@pytest.mark.parametrize(("rate", "seed"), [(-0.1, 0), (1.0, 0), (float("nan"), 0), (0.5, -1)])
+def test_stalls_out_of_range_are_refused(rate: float, seed: int) -> None:
+    with pytest.raises(InputError, match=r"^stall-(rate|seed) must be [^\n]*$"):
+        Stalls(rate, seed)
