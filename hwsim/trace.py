@@ -8,6 +8,7 @@ are ``format = hwsim-trace``, ``version = 1``, ``model`` and ``source``.
 Reading never unpickles and never runs code.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,6 +105,8 @@ def read(path: str | Path) -> Trace:
         names: dict[str, None] = {}
         for key in file.keys():  # noqa: SIM118  (not a mapping)
             name, _, tensor = key.rpartition(".")
+            if not key.isprintable():
+                raise InputError(f"{path}: tensor name {key!a} must be printable")
             if not name or tensor not in _TENSORS:
                 raise InputError(
                     f"{path}: tensor {key!r} is not part of a trace; expected NAME.TENSOR with "
@@ -228,9 +231,10 @@ def _read_layer(path: Path, file: Any, name: str) -> Layer:
 
 def _unpack(where: str, packed: NDArray[Any], in_features: str | None) -> NDArray[np.int8]:
     base3 = ENCODINGS["base3"]
-    if in_features is None or not in_features.isascii() or not in_features.isdigit():
+    if in_features is None or not re.fullmatch("[0-9]{1,10}", in_features):
         raise InputError(
-            f"{where}: weight_packed needs the metadata in_features, a number, not {in_features!r}"
+            f"{where}: weight_packed needs the metadata in_features, a number, not "
+            f"{in_features!r:.20}"
         )
     count = int(in_features)
     if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != base3.row_bytes(count):

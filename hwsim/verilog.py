@@ -8,8 +8,8 @@ from hwsim.config import ArrayConfig
 from hwsim.rtl.emit import emit
 from hwsim.rtl.top import TOP_MODULE
 
-# `pmuxtree`, since parallel multiplexers come out as `casez` with overlapping patterns; `-purge`, since
-# an unused alias of part of a port looks like a combinational loop to linters.
+# `pmuxtree`, since parallel multiplexers come out as `casez` with overlapping patterns; `-purge`,
+# since an unused alias of part of a port looks like a combinational loop to linters.
 _SCRIPT = f"""\
 read_rtlil design.il
 hierarchy -top {TOP_MODULE}

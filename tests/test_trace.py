@@ -208,12 +208,7 @@ def test_packed_weights_that_lie_are_refused(
     [
         18,
         30,
-        pytest.param(
-            5000,
-            marks=pytest.mark.xfail(
-                strict=True, raises=ValueError, reason="int() refuses more than 4300 digits"
-            ),
-        ),
+        5000,
     ],
 )
 def test_an_absurd_in_features_is_refused(tmp_path: Path, digits: int) -> None:
@@ -222,13 +217,11 @@ def test_an_absurd_in_features_is_refused(tmp_path: Path, digits: int) -> None:
     refused(path, "in_features", lambda: read_layer(str(path)))
 
 
-@pytest.mark.xfail(strict=True, reason="names of layers go into messages as they are")
 @pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\u2028b"], ids=ascii)
 def test_a_strange_name_does_not_break_the_line(tmp_path: Path, name: str) -> None:
     path = tmp_path / "t.safetensors"
     save_file({f"{name}.weight": np.zeros((1, 1), np.int8)}, path, METADATA)
-    refused(path, "no weight_scale", lambda: read_layer(str(path)))
-    refused(path, "layer", lambda: read_layer(f"{path}:none"))
+    refused(path, "must be printable", lambda: read_layer(str(path)))
 
 
 @pytest.mark.parametrize(

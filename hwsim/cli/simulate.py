@@ -178,10 +178,10 @@ def _print(result: dict[str, Any]) -> None:
         result["energy_pj"],
         *(result["baseline"][x]["energy_pj"] for x in MULTIPLIER_LANES),
     ]
-    rows = [
+    prices = [
         (scope, *(f"{energy[scope]['total'] / macs:.4g}" for energy in energies))
         for scope in _SCOPES
     ]
-    print_table("Energy at 7 nm; without wires, clock tree and leakage", columns, rows)
+    print_table("Energy at 7 nm; without wires, clock tree and leakage", columns, prices)
     if result["checked"] is not None:
         print("outputs equal numpy" if result["checked"] else "OUTPUTS DIFFER FROM NUMPY")

@@ -1,11 +1,14 @@
 """``hwsim trace``: look into trace files."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hwsim.cli.output import JsonFile, print_table, write_json
+
+if TYPE_CHECKING:
+    from hwsim.layer import Layer
 
 app = typer.Typer(help="Traces: files with the quantized data of layers.", no_args_is_help=True)
 
@@ -15,23 +18,8 @@ def show(file: Annotated[Path, typer.Argument(help="a trace")], json_file: JsonF
     """List the layers of a trace; every value is checked."""
     from hwsim import trace
 
-    layers = []
     opened = trace.read(file)
-    for layer in opened:
-        weights = layer.weight.size
-        zeros = int((layer.weight == 0).sum())
-        layers.append(
-            {
-                "name": layer.name,
-                "out_features": layer.out_features,
-                "in_features": layer.in_features,
-                "tokens": layer.tokens,
-                "weights": weights,
-                "zeros": zeros,
-                "zero_fraction": layer.zero_fraction,
-                "weight_scale": layer.weight_scale,
-            }
-        )
+    layers = [_summary(layer) for layer in opened]
     total = sum(layer["weights"] for layer in layers)
     zeros = sum(layer["zeros"] for layer in layers)
     if json_file != "-":
@@ -52,3 +40,16 @@ def show(file: Annotated[Path, typer.Argument(help="a trace")], json_file: JsonF
     if json_file is not None:
         content = {"model": opened.model, "source": opened.source, "layers": layers}
         write_json(json_file, {**content, "weights": total, "zeros": zeros})
+
+
+def _summary(layer: "Layer") -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "out_features": layer.out_features,
+        "in_features": layer.in_features,
+        "tokens": layer.tokens,
+        "weights": layer.weight.size,
+        "zeros": int((layer.weight == 0).sum()),
+        "zero_fraction": layer.zero_fraction,
+        "weight_scale": layer.weight_scale,
+    }
