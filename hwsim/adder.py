@@ -231,7 +231,8 @@ class Adder:
             q, k, v = (split(project(f"{attention}.{part}", x)) for part in "qkv")
             k, v = remember(f"{attention}.k", k), remember(f"{attention}.v", v)
             scores = q @ k.swapaxes(2, 3) / np.float32(np.sqrt(q.shape[-1]))
-            scores = np.exp(np.where(unseen, -np.inf, scores - scores.max(-1, keepdims=True)))
+            scores = np.where(unseen, -np.inf, scores)
+            scores = np.exp(scores - scores.max(-1, keepdims=True))
             mixed = scores / scores.sum(-1, keepdims=True) @ v
             x = x + project(f"{attention}.o", mixed.swapaxes(1, 2).reshape(x.shape))
             hidden = np.maximum(project(f"{ffn}.up", x), 0) ** 2

@@ -1,0 +1,94 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from layers import make_layer
+
+from hwsim import trace
+
+HWSIM = [sys.executable, "-c", "from hwsim.cli import main; main()"]
+SMALL = ("--rows", "3", "--columns", "7", "--batch", "2", "--engine", "pysim")
+
+
+def hwsim(*arguments: object, folder: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*HWSIM, *map(str, arguments)], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    trace.write(
+        tmp_path / "t.safetensors", [make_layer(5, 11, 3, seed=1)], model="test", source="test"
+    )
+    return tmp_path
+
+
+def simulate(folder: Path, *options: object) -> dict:
+    arguments = ("simulate", "--layer", "t.safetensors", *SMALL, *options, "--json", "-")
+    return json.loads(hwsim(*arguments, folder=folder).stdout)
+
+
+def test_outputs_cycles_and_check(folder: Path) -> None:
+    result = simulate(folder, "--check", "--output", "y.npy")
+    layer = trace.read_layer(str(folder / "t.safetensors"))
+    expected = layer.activation.astype(np.int32) @ layer.weight.T.astype(np.int32)
+    outputs = np.load(folder / "y.npy")
+    assert outputs.dtype == np.int32
+    assert np.array_equal(outputs, expected)
+    assert result["checked"] is True
+    assert result["cycles"]["total"] == result["predicted_cycles"]
+    assert set(result["baseline"]) == {"fp16", "int8"}
+
+
+def test_options_change_the_run(folder: Path) -> None:
+    plain = simulate(folder)
+    assert simulate(folder, "--tokens", 1)["layer"]["tokens"] == 1
+    stalled = simulate(folder, "--stall-rate", 0.5)
+    assert stalled["predicted_cycles"] is None
+    assert stalled["cycles"]["total"] > plain["cycles"]["total"]
+    assert stalled["stall_free_cycles"] == plain["cycles"]["total"]
+    assert simulate(folder, "--pipeline", 0)["cycles"]["total"] < plain["cycles"]["total"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--rows", "0"), "rows"),
+        (("--engine", "abacus"), "engine must be one of"),
+        (("--lane", "int8"), "predicted only"),
+        (("--tokens", "4"), "tokens must be from 1 to 3"),
+        (("--stall-rate", "1"), "stall-rate"),
+        (("--preset", "tiny", "--config", "x.toml"), "cannot both be given"),
+        (("--vcd", "x.vcd", "--engine", "rtl"), "pysim"),
+        (("--result-bus-bits", "16"), "result_bus_bits must be at least 32"),
+    ],
+)
+def test_bad_input_is_one_line(folder: Path, options: tuple[str, ...], message: str) -> None:
+    done = hwsim("simulate", "--layer", "t.safetensors", *options, folder=folder, code=2)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [file.name for file in folder.iterdir()] == ["t.safetensors"]
+
+
+def test_an_interrupted_run_leaves_nothing(folder: Path) -> None:
+    arguments = ("simulate", "--preset", "default-64x64", "--engine", "pysim", "--vcd", "x.vcd")
+    run = subprocess.Popen(
+        [*HWSIM, *arguments], cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not any(file.name.startswith(".x.vcd") for file in folder.iterdir()):
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGINT)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert [file.name for file in folder.iterdir()] == ["t.safetensors"]
