@@ -29,14 +29,15 @@ from hwsim.rtl.top import TOP_MODULE
 _CHUNK_CYCLES = 20_000
 """Between two looks at whether the user wants to stop."""
 
-# `proc` without its clean-up: that turns a mask over a wide word into a concatenation of its bits,
-# which no C++ compiler likes. The hierarchy stays, so a lane is compiled once for all rows.
+# `proc` without its clean-up (which CXXRTL's own `proc` would do): that turns a mask over a wide word
+# into a concatenation of its bits, which no C++ compiler likes. The hierarchy stays, so a lane is
+# compiled once for all rows.
 _SCRIPT = f"""\
 read_rtlil design.il
 read_verilog design.v
 hierarchy -check -top {TOP_MODULE}
 proc -noopt
-write_cxxrtl -g0 -noflatten design.cc
+write_cxxrtl -g0 -noflatten -noproc design.cc
 """
 _COMPILE = ("-c", "-std=c++17", "-fPIC", "-fno-rtti", "-fno-exceptions", "-O1")
 
