@@ -29,7 +29,7 @@ from hwsim.rtl.top import TOP_MODULE
 _CHUNK_CYCLES = 20_000
 """Between two looks at whether the user wants to stop."""
 
-# `proc` without its clean-up (which CXXRTL's own `proc` would do): that turns a mask over a wide word
+# `proc` without its clean-up (which CXXRTL's own would do): that turns a mask over a wide word
 # into a concatenation of its bits, which no C++ compiler likes. The hierarchy stays, so a lane is
 # compiled once for all rows.
 _SCRIPT = f"""\
