@@ -41,7 +41,7 @@ WIDTH, FFN, HEADS, BLOCKS = 120, 360, 4, 2
 STEPS, BATCH, LEARNING_RATE, WARMUP = 2000, 128, 2e-3, 100
 PROMPT, ANSWER = 2 * DIGITS + 2, DIGITS + 1
 TRACE_TOKENS = 32
-THREADS = 1  # such small matrices gain nothing from a second one
+THREADS = 1  # was the faster setting while other programs used the cores
 DATA = Path(str(resources.files("hwsim.data")))
 
 
