@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hwsim.errors import InputError
 
-TERNARY_LANES = ("negate",)
+TERNARY_LANES = ("negate", "carry-fold", "grouped")
 """Lanes whose weights are trits."""
 
 MULTIPLIER_LANES = ("int8", "fp16")
@@ -22,11 +22,22 @@ MULTIPLIER_LANES = ("int8", "fp16")
 TRITS_PER_BYTE = {"1bit": 8, "2bit": 4, "base3": 5}
 """How many weights each encoding packs into one byte."""
 
-_LANE_DEFAULTS: dict[str, dict[str, Any]] = {
-    "negate": {"activation_bits": 8, "accumulator_bits": 24, "weight_encoding": "2bit"},
+TRIT_BITS = 2
+"""Width of a decoded trit: nonzero, negative."""
+
+MEMORIES = ("hbm2", "gddr6", "lpddr5", "lpddr4", "ddr4")
+"""Kinds of off-chip memory that the energy tables know."""
+
+_NUMBERS: dict[str, dict[str, Any]] = {
+    "ternary": {"activation_bits": 8, "accumulator_bits": 24, "weight_encoding": "2bit"},
     "int8": {"activation_bits": 8, "accumulator_bits": 32, "weight_encoding": None},
     "fp16": {"activation_bits": 16, "accumulator_bits": 16, "weight_encoding": None},
 }
+"""Defaults of the fields that depend on what kind of numbers a lane computes with."""
+
+
+def _number_of(lane: str) -> str:
+    return lane if lane in MULTIPLIER_LANES else "ternary"
 
 
 def tree_levels(inputs: int) -> int:
@@ -54,11 +65,16 @@ class ArrayConfig(BaseModel):
     rows: int = Field(16, ge=1, le=4096, description="lanes R: outputs computed side by side")
     columns: int = Field(16, ge=1, le=4096, description="inputs N that a lane takes in one step")
     batch: int = Field(8, ge=1, le=4096, description="tokens B that share one load of weights")
-    lane: Literal["negate", "int8", "fp16"] = Field(
-        "negate", description="microarchitecture of the lane"
+    lane: Literal["negate", "carry-fold", "grouped", "int8", "fp16"] = Field(
+        "negate",
+        description="microarchitecture of the lane: negate, carry-fold, grouped, int8 or fp16",
     )
-    weight_encoding: Literal["2bit"] | None = Field(
-        "2bit", description="format of the weight stream (ternary lanes only)"
+    group: Literal[2, 3] | None = Field(
+        None, description="activations whose sums are shared (grouped lanes only; there 2 or 3)"
+    )
+    weight_encoding: Literal["1bit", "2bit", "base3"] | None = Field(
+        "2bit",
+        description="format of the weight stream (ternary lanes only): 1bit, 2bit or base3",
     )
     weight_bus_bits: Bits = Field(64, description="width of the weight stream")
     activation_bits: int = Field(8, description="width of one activation (16 for fp16)")
@@ -76,6 +92,9 @@ class ArrayConfig(BaseModel):
     clock_mhz: float = Field(
         1000.0, gt=0, allow_inf_nan=False, description="clock, for times and energies"
     )
+    memory: Literal["hbm2", "gddr6", "lpddr5", "lpddr4", "ddr4"] = Field(
+        "hbm2", description=f"off-chip memory: {', '.join(MEMORIES)}"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -83,16 +102,19 @@ class ArrayConfig(BaseModel):
         if not isinstance(data, Mapping):
             return data
         given = {key: value for key, value in data.items() if value is not None}
-        lane = given.get("lane", cls.model_fields["lane"].default)
-        return {**_LANE_DEFAULTS.get(str(lane), {}), **given}
+        lane = str(given.get("lane", cls.model_fields["lane"].default))
+        group = {"group": 2} if lane == "grouped" else {}
+        return {**_NUMBERS[_number_of(lane)], **group, **given}
 
     @model_validator(mode="after")
     def _check_fields_against_each_other(self) -> Self:
-        width = _LANE_DEFAULTS[self.lane]["activation_bits"]
+        width = _NUMBERS[self.number]["activation_bits"]
         if self.activation_bits != width:
             raise ValueError(f"activation_bits must be {width} for lane {self.lane}")
         if not self.is_ternary and self.weight_encoding is not None:
             raise ValueError(f"weight_encoding does not apply to lane {self.lane}")
+        if self.lane != "grouped" and self.group is not None:
+            raise ValueError(f"group does not apply to lane {self.lane}")
         if self.lane == "fp16" and self.accumulator_bits not in (16, 32):
             raise ValueError("accumulator_bits must be 16 or 32 for lane fp16")
         if self.result_bus_bits < self.result_bits:
@@ -111,12 +133,25 @@ class ArrayConfig(BaseModel):
             raise InputError(f"{where}: {_one_line(error)}") from error
 
     def replace(self, *, where: str = "array", **changes: Any) -> Self:
-        """Return a config with `changes`; a new lane brings the defaults of its own."""
+        """Return a config with `changes`.
+
+        A lane that computes with another kind of numbers brings their widths and encoding.
+        """
         kept = self.model_dump()
-        if "lane" in changes:
-            old = _LANE_DEFAULTS[self.lane].items()
-            kept = {key: value for key, value in kept.items() if (key, value) not in old}
+        lane = changes.get("lane", self.lane)
+        if _number_of(str(lane)) != self.number:
+            kept = {key: value for key, value in kept.items() if key not in _NUMBERS[self.number]}
+        if lane != "grouped":
+            kept.pop("group")
         return self.make(where=where, **{**kept, **changes})
+
+    def baseline(self, lane: str) -> Self:
+        """Return the array of the same shape, buses and clock with another lane.
+
+        The result bus is widened where one result of that lane would not fit.
+        """
+        bits = max(self.result_bus_bits, _NUMBERS[_number_of(lane)]["accumulator_bits"])
+        return self.replace(lane=lane, result_bus_bits=bits)
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Self:
@@ -133,14 +168,28 @@ class ArrayConfig(BaseModel):
     # What follows from the fields. All widths in bits unless the name says bytes.
 
     @property
+    def number(self) -> str:
+        """What kind of numbers the lane computes with: `ternary`, `int8` or `fp16`."""
+        return _number_of(self.lane)
+
+    @property
     def is_ternary(self) -> bool:
         """Whether the weights are trits (no multiplier in the lane)."""
-        return self.lane in TERNARY_LANES
+        return self.number == "ternary"
+
+    @property
+    def tree_inputs(self) -> int:
+        """Terms that a lane's adder tree sums: one a column, or one a group of columns."""
+        return -(-self.columns // (self.group or 1))
 
     @property
     def lane_latency(self) -> int:
-        """Cycles from a lane's operands to its next accumulator: the registers in its tree."""
-        return tree_levels(self.columns) // self.pipeline if self.pipeline else 0
+        """Cycles from a lane's operands to its next accumulator: the registers in its tree.
+
+        The picks of a grouped lane are a level of their own.
+        """
+        levels = tree_levels(self.tree_inputs) + (self.lane == "grouped")
+        return levels // self.pipeline if self.pipeline else 0
 
     @property
     def step_latency(self) -> int:
@@ -151,11 +200,24 @@ class ArrayConfig(BaseModel):
         return 3 + self.lane_latency
 
     @property
+    def weight_bits(self) -> int:
+        """Width of one weight in the tile, decoded."""
+        return TRIT_BITS if self.is_ternary else self.activation_bits
+
+    @property
+    def decoded_byte_bits(self) -> int:
+        """Width of one byte of the weight stream, decoded."""
+        return TRITS_PER_BYTE[self.weight_encoding] * TRIT_BITS if self.weight_encoding else 8
+
+    @property
     def weight_row_bytes(self) -> int:
         """Bytes of one row of a weight tile; each row is packed by itself."""
-        if self.is_ternary:
-            return -(-self.columns // TRITS_PER_BYTE[str(self.weight_encoding)])
-        return self.columns * self.activation_bits // 8
+        return -(-self.columns * self.weight_bits // self.decoded_byte_bits)
+
+    @property
+    def tile_row_bits(self) -> int:
+        """Width of one row of the weight tile in the array; whole groups."""
+        return self.tree_inputs * (self.group or 1) * self.weight_bits
 
     @property
     def tile_bytes(self) -> int:
@@ -231,6 +293,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default-16x16": {},
     "tiny": {"rows": 4, "columns": 8, "batch": 2},
     "default-64x64": {
+        "lane": "carry-fold",
+        "weight_encoding": "base3",
         "rows": 64,
         "columns": 64,
         "weight_bus_bits": 512,

@@ -15,6 +15,7 @@ from hwsim.activity import Activity
 from hwsim.config import TRITS_PER_BYTE, ArrayConfig
 from hwsim.energy_tables import KINDS, Bound, EnergyTable, Key
 from hwsim.errors import InputError
+from hwsim.groups import patterns, sum_bits
 
 PICOJOULES = 1e12
 """In one joule. Reports are in joules, everything else in picojoules."""
@@ -281,10 +282,12 @@ def bill_layer(activity: Activity, config: ArrayConfig, rates: Rates, *, scope: 
     each cycle of the run and `active` instead in those that write it; with clock gating, only the
     latter. Words of a memory of up to 2 KB, chosen by address, cost `active` when written.
 
-    * `wider_adders`: in each step and lane, N - 1 tree adders and the accumulator's at their real
-      widths (a sum in level l of a tree over terms of w bits has w + l; a negated int8 has 9, a
-      product 16), less `linear_add`. `fp16`: 16 bits throughout, or an FP32 accumulator.
-    * `registers`: N operands, the tree registers of R lanes, written in each step; R lanes with
+    * `wider_adders`: in each step and lane, the tree adders and the accumulator's at their real
+      number and widths (a sum in level l of a tree over terms of w bits has w + l; a negated int8
+      has 9, a product 16), less `linear_add`. `grouped` has half or a third of the adders in a
+      lane, and some that all lanes share: there the part can be negative. `fp16`: 16 bits
+      throughout, or an FP32 accumulator.
+    * `registers`: operands, and the tree registers of R lanes, written in each step; R lanes with
       2 x B accumulators each, one of them written in each step.
     * `weight_buffer`: two tiles of R x N weights, written by each load.
     * `decode`: each trit that is loaded.
@@ -323,9 +326,6 @@ def bill_layer(activity: Activity, config: ArrayConfig, rates: Rates, *, scope: 
     return Bill.of(scope, charges)
 
 
-_TRIT_BITS = 2
-"""Bits of a decoded trit."""
-
 _REGISTER_BYTES = 2048
 """Capacity up to which a memory is made of registers."""
 
@@ -356,7 +356,7 @@ class _Layer:
 
         yield from self._adders(tree)
 
-        operand_bits = config.columns * config.activation_bits + config.rows * tree.register_bits
+        operand_bits = tree.operand_bits + config.rows * tree.register_bits
         yield from self._register("registers", operand_bits, compute)
         accumulated_bits = activity.accumulator_updates * config.accumulator_bits
         yield from self._memory(
@@ -365,8 +365,7 @@ class _Layer:
             written_bits=accumulated_bits,
             read_bits=accumulated_bits,
         )
-        weight_bits = _TRIT_BITS if config.is_ternary else config.activation_bits
-        tile_bits = config.rows * config.columns * weight_bits
+        tile_bits = config.rows * config.columns * config.weight_bits
         yield from self._register("weight_buffer", 2 * tile_bits, activity.weight_tiles)
         if config.is_ternary:
             encoding = str(config.weight_encoding)
@@ -399,16 +398,19 @@ class _Layer:
 
     def _adders(self, tree: "AdderTree") -> Iterator[Charge]:
         key, steps = self._rates.key, self._activity.accumulator_updates
-        columns, width = self._config.columns, self._config.accumulator_bits
+        width = self._config.accumulator_bits
         narrow = key("add", self._number)
         if self._number == "fp16":
-            yield Charge("wider_adders", narrow, steps * (columns - 1))
+            yield Charge("wider_adders", narrow, steps * tree.adders)
             yield Charge("wider_adders", key("add", f"fp{width}"), steps)
         else:
             # An adder of w bits costs (32 - w) / 24 of an INT8 and (w - 8) / 24 of an INT32 add.
-            beyond = (tree.adder_bits + width - 8 * columns) / 24
-            yield Charge("wider_adders", narrow, steps * (columns - beyond))
-            yield Charge("wider_adders", key("add", "int32"), steps * beyond)
+            compute = self._activity.cycles.compute
+            count = steps * (tree.adders + 1) + compute * tree.shared_adders
+            bits = steps * (tree.adder_bits + width) + compute * tree.shared_adder_bits
+            beyond = (bits - 8 * count) / 24
+            yield Charge("wider_adders", narrow, count - beyond)
+            yield Charge("wider_adders", key("add", "int32"), beyond)
         yield Charge("wider_adders", narrow, -self._activity.macs)
 
     def _register(self, part: str, bits: int, writes: int) -> Iterator[Charge]:
@@ -430,50 +432,79 @@ class _Layer:
             yield Charge(part, row.key, weight * (written_bits + read_bits))
 
 
-_TERM_BITS_BEYOND = {"negate": 1, "carry-fold": 0}
-"""How many bits the terms of a ternary lane's tree have more than an activation."""
-
-
 class AdderTree(NamedTuple):
-    """Sizes of a lane's adder tree: see `hwsim.rtl.tree`.
+    """Sizes of a lane's adder tree and of what it starts from: see `hwsim.rtl.lanes`.
 
     Attributes
     ----------
-    adder_bits
-        Widths of all its adders, summed.
+    adders, adder_bits
+        Adders of the tree, without the accumulator's, and their widths, summed.
     register_bits
         Bits of all its registers.
+    shared_adders, shared_adder_bits
+        Likewise of the adders that all lanes share.
+    operand_bits
+        Bits of the operand register that all lanes share.
     """
 
+    adders: int
     adder_bits: int
     register_bits: int
+    shared_adders: int
+    shared_adder_bits: int
+    operand_bits: int
+
+
+class _Terms(NamedTuple):
+    """What a lane's tree starts from."""
+
+    bits: int
+    owed_bits: int = 0  # that travel beside each sum: a carry or a sign
+    growth: int = 1  # bits that a sum has more than its terms
+    level: int = 0  # levels that may have a register before the first adder
+
+
+def _terms_of(config: ArrayConfig) -> _Terms:
+    width = config.activation_bits
+    if config.group:
+        widest = max(sum_bits(width, pattern) for pattern in patterns(config.group))
+        return _Terms(widest, owed_bits=1, level=1)
+    known = {
+        "negate": _Terms(width + 1),
+        "carry-fold": _Terms(width, owed_bits=1),
+        "int8": _Terms(2 * width),
+        "fp16": _Terms(width, growth=0),
+    }
+    return known[config.lane]
 
 
 @cache
 def adder_tree(config: ArrayConfig) -> AdderTree:
-    """Walk the adder tree of a lane by the widths of its values alone.
+    """Walk the adder tree of a lane by the widths of its values alone."""
+    terms, group = _terms_of(config), config.group or 1
 
-    Raises
-    ------
-    InputError
-        If it is not known which values the lane's tree starts from.
-    """
-    growth = 1
-    if config.lane == "fp16":
-        term_bits, growth = config.activation_bits, 0
-    elif config.lane == "int8":
-        term_bits = 2 * config.activation_bits
-    elif config.lane in _TERM_BITS_BEYOND:
-        term_bits = config.activation_bits + _TERM_BITS_BEYOND[config.lane]
-    else:
-        raise InputError(f"lane {config.lane}: the widths of its adders are not known")
-    widths = [term_bits] * config.columns
-    adder_bits = register_bits = level = 0
+    def registers(level: int, widths: list[int]) -> int:
+        if not config.pipeline or level == 0 or level % config.pipeline:
+            return 0
+        return sum(widths) + terms.owed_bits * len(widths)
+
+    widths, level = [terms.bits] * config.tree_inputs, terms.level
+    register_bits = registers(level, widths)
+    adder_bits = 0
     while len(widths) > 1:
         level += 1
-        sums = [max(pair) + growth for pair in zip(widths[::2], widths[1::2], strict=False)]
-        adder_bits += sum(sums)
-        widths = sums + widths[2 * len(sums) :]
-        if config.pipeline and level % config.pipeline == 0:
-            register_bits += sum(widths)
-    return AdderTree(adder_bits, register_bits)
+        pairs = zip(widths[::2], widths[1::2], strict=False)
+        added = [max(pair) + terms.growth for pair in pairs]
+        adder_bits += sum(added)
+        widths = added + widths[2 * len(added) :]
+        register_bits += registers(level, widths)
+    sums = [(sum_bits(config.activation_bits, p), sum(map(abs, p)) > 1) for p in patterns(group)]
+    shared = [bits for bits, is_added in sums if is_added] * config.tree_inputs
+    return AdderTree(
+        adders=config.tree_inputs - 1,
+        adder_bits=adder_bits,
+        register_bits=register_bits,
+        shared_adders=len(shared),
+        shared_adder_bits=sum(shared),
+        operand_bits=sum(bits for bits, _ in sums) * config.tree_inputs,
+    )

@@ -8,38 +8,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwsim.encoding import ENCODINGS
-from hwsim.errors import InputError
-from hwsim.layer import Layer
 from hwsim.schedule import Schedule
 
 Words = NDArray[np.uint8]
 """Bus words, shape (words, bytes of the bus)."""
 
 
-def weight_words(layer: Layer, schedule: Schedule) -> Words:
-    """Return the weight stream of one token block: tiles in loop order."""
+def weight_words(weight: NDArray[np.generic], schedule: Schedule) -> Words:
+    """Return the weight stream of one token block: tiles in loop order.
+
+    Parameters
+    ----------
+    weight
+        Shape (out_features, in_features), of the numbers that the lane takes.
+    schedule
+        Of the layer.
+    """
     config = schedule.config
     rows, columns = config.rows, config.columns
-    tiles = _padded(layer.weight, schedule.row_blocks * rows, schedule.column_blocks * columns)
+    tiles = _padded(weight, schedule.row_blocks * rows, schedule.column_blocks * columns)
     tiles = tiles.reshape(schedule.row_blocks, rows, schedule.column_blocks, columns)
-    packed = ENCODINGS[str(config.weight_encoding)].pack(tiles.swapaxes(1, 2))
+    tiles = tiles.swapaxes(1, 2)
+    if config.weight_encoding is None:
+        packed = np.ascontiguousarray(tiles).view(np.uint8)
+    else:
+        packed = ENCODINGS[config.weight_encoding].pack(tiles.astype(np.int8, copy=False))
     return _as_words(packed.reshape(-1, config.tile_bytes), config.weight_bus_bits)
 
 
-def activation_words(layer: Layer, schedule: Schedule) -> Words:
+def activation_words(activation: NDArray[np.generic], schedule: Schedule) -> Words:
     """Return the activation stream: token after token.
 
-    Raises
-    ------
-    InputError
-        If the layer has no activations.
+    Parameters
+    ----------
+    activation
+        Shape (tokens, in_features), of the numbers that the lane takes.
+    schedule
+        Of the layer.
     """
-    if layer.activation is None:
-        raise InputError(f"layer {layer.name}: has no activations; they can be made at random")
-    return _as_words(layer.activation.view(np.uint8), schedule.config.activation_bus_bits)
+    values = np.ascontiguousarray(activation).view(np.uint8)
+    return _as_words(values, schedule.config.activation_bus_bits)
 
 
-def outputs(words: Words, schedule: Schedule) -> NDArray[np.int32]:
+def outputs(words: Words, schedule: Schedule) -> NDArray[np.generic]:
     """Return the sums that result words hold.
 
     Parameters
@@ -51,14 +62,15 @@ def outputs(words: Words, schedule: Schedule) -> NDArray[np.int32]:
 
     Returns
     -------
-    NDArray[np.int32]
-        Shape (tokens, out_features).
+    NDArray
+        Shape (tokens, out_features): int32; for `fp16`, floats as wide as the accumulator.
     """
     config = schedule.config
-    dtype = np.dtype(f"<i{config.result_bits // 8}")
+    number = "f" if config.lane == "fp16" else "i"
+    dtype = np.dtype(f"<{number}{config.result_bits // 8}")
     used = config.results_per_word * dtype.itemsize
     values = np.ascontiguousarray(words[:, :used]).view(dtype)
-    sums = np.empty((schedule.tokens, schedule.out_features), np.int32)
+    sums = np.empty((schedule.tokens, schedule.out_features), dtype if number == "f" else np.int32)
     at = 0
     for first_token in range(0, schedule.tokens, config.batch):
         block = sums[first_token : first_token + config.batch]
@@ -70,7 +82,7 @@ def outputs(words: Words, schedule: Schedule) -> NDArray[np.int32]:
     return sums
 
 
-def _padded(array: NDArray[np.int8], rows: int, columns: int) -> NDArray[np.int8]:
+def _padded(array: NDArray[np.generic], rows: int, columns: int) -> NDArray[np.generic]:
     return np.pad(array, [(0, rows - array.shape[0]), (0, columns - array.shape[1])])
 
 

@@ -1,6 +1,6 @@
 """`Core`: the array with its buffers, from streams to a stream."""
 
-from amaranth.hdl import Array, Cat, ClockSignal, Instance, Module, ResetSignal, Signal, Value
+from amaranth.hdl import Array, Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -9,9 +9,9 @@ from hwsim.rtl.accumulators import AccumulatorBank
 from hwsim.rtl.activations import ActivationBuffer
 from hwsim.rtl.counters import CAUSES, CycleCounters
 from hwsim.rtl.decoder import WeightDecoder
-from hwsim.rtl.lane import LANE_MODULE, LANES
-from hwsim.rtl.layouts import TRIT_BITS, Command
-from hwsim.rtl.platform import Emission
+from hwsim.rtl.lanes import LANE_MODULE, LANES
+from hwsim.rtl.layouts import Command
+from hwsim.rtl.platform import add_repeated
 from hwsim.rtl.serializer import ResultSerializer, result_signature
 from hwsim.rtl.tile import WeightTile
 from hwsim.rtl.walker import Walker
@@ -160,24 +160,32 @@ class Core(wiring.Component):
             about.token.eq(steps.token),
         ]
         valid = step
-        operands = Signal(buffer.o.shape(), reset_less=True)
+        prepared = LANES[config.lane].prepare(config, buffer.o)
+        operands = Signal(len(prepared), reset_less=True)
         for stage in range(config.step_latency - 1):
             if stage == 1:
                 with m.If(valid):
-                    m.d.sync += operands.eq(buffer.o)
+                    m.d.sync += operands.eq(prepared)
             next_valid = Signal(name=f"valid_{stage + 1}")
             next_about = Signal.like(about, name=f"about_{stage + 1}", reset_less=True)
             m.d.sync += [next_valid.eq(valid), next_about.eq(about)]
             valid, about = next_valid, next_about
         sums = [
-            self._add_lane(
+            add_repeated(
                 m,
                 platform,
-                row,
-                activations=operands,
-                weights=tile.weights.word_select(row, config.columns * TRIT_BITS),
-                accumulator=bank.sums.word_select(row, config.accumulator_bits),
-                first=about.first,
+                lambda: LANES[config.lane](config),
+                {
+                    "operands": operands,
+                    "weights": tile.weights.word_select(row, config.tile_row_bits),
+                    "accumulator": bank.sums.word_select(row, config.accumulator_bits),
+                    "first": about.first,
+                },
+                "next",
+                module=LANE_MODULE,
+                name=f"lane_{row}",
+                width=config.accumulator_bits,
+                clocked=config.lane_latency > 0,
             )
             for row in range(config.rows)
         ]
@@ -210,17 +218,3 @@ class Core(wiring.Component):
         ]
         m.d.comb += [self.cycles[name].eq(getattr(counters, name)) for name in ("total", *CAUSES)]
         return m
-
-    def _add_lane(self, m: Module, platform: object, row: int, **inputs: Value) -> Value:
-        """Add the lane of `row`; return its `next`."""
-        config, name = self._config, f"lane_{row}"
-        if isinstance(platform, Emission):
-            total = Signal(config.accumulator_bits, name=f"{name}_next")
-            ports = {f"i_{port}": value for port, value in inputs.items()}
-            if config.lane_latency:
-                ports |= {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
-            m.submodules[name] = Instance(LANE_MODULE, **ports, o_next=total)
-            return total
-        m.submodules[name] = lane = LANES[config.lane](config)
-        m.d.comb += [Value.cast(getattr(lane, port)).eq(v) for port, v in inputs.items()]
-        return lane.next

@@ -1,16 +1,24 @@
-"""`WeightDecoder`: from words of the weight bus to trits."""
+"""`WeightDecoder`: from words of the weight bus to weights."""
 
 from collections.abc import Callable
 
-from amaranth.hdl import Const, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hwsim.config import TRITS_PER_BYTE, ArrayConfig
-from hwsim.rtl.layouts import TRIT_BITS
+from hwsim.config import TRIT_BITS, TRITS_PER_BYTE, ArrayConfig
+
+Decoder = Callable[[Module, Value], tuple[Value, Value]]
+"""From a word to its weights, the first one lowest, and whether any code in it is illegal."""
 
 
-def decode_2bit(word: Value) -> tuple[Value, Value]:
+def decode_1bit(m: Module, word: Value) -> tuple[Value, Value]:
+    """Decode signs: no trit is zero, no code is illegal."""
+    return Cat(Cat(Const(1, 1), bit) for bit in word), Const(0, 1)
+
+
+def decode_2bit(m: Module, word: Value) -> tuple[Value, Value]:
     """Decode two's-complement trits; 10 is illegal and decodes as zero.
 
     The encoding is `Trit` itself, so all that is left to do is to clear the sign of a zero.
@@ -21,19 +29,55 @@ def decode_2bit(word: Value) -> tuple[Value, Value]:
     return nonzero | (negative & may_be_negative), (negative & ~may_be_negative).any()
 
 
-DECODERS: dict[str, Callable[[Value], tuple[Value, Value]]] = {"2bit": decode_2bit}
-"""For each encoding: a word to its trits (`Trit`, the first one lowest), and whether any code in it
-is illegal."""
+def decode_base3(m: Module, word: Value) -> tuple[Value, Value]:
+    """Look up the five trits of every byte; codes from 243 on are illegal and decode as zero."""
+    m.submodules.table = table = Memory(shape=_BASE3_BITS + 1, depth=256, init=_base3_table())
+    bytes_, illegal = [], []
+    for place in range(len(word) // 8):
+        port = table.read_port(domain="comb")
+        m.d.comb += port.addr.eq(word.word_select(place, 8))
+        bytes_.append(port.data[:_BASE3_BITS])
+        illegal.append(port.data[_BASE3_BITS])
+    return Cat(bytes_), Cat(illegal).any()
+
+
+_BASE3_BITS = TRITS_PER_BYTE["base3"] * TRIT_BITS
+
+
+def _base3_table() -> list[int]:
+    """Return for every byte its trits, and above them whether it is illegal."""
+    trit_of_digit = (0b11, 0b00, 0b01)
+    table = []
+    for code in range(256):
+        if code >= 3 ** TRITS_PER_BYTE["base3"]:
+            table.append(1 << _BASE3_BITS)
+            continue
+        digits = [code // 3**place % 3 for place in range(TRITS_PER_BYTE["base3"])]
+        table.append(sum(trit_of_digit[d] << TRIT_BITS * place for place, d in enumerate(digits)))
+    return table
+
+
+def pass_through(m: Module, word: Value) -> tuple[Value, Value]:
+    """Take int8 and fp16 weights as they are."""
+    return word, Const(0, 1)
+
+
+DECODERS: dict[str | None, Decoder] = {
+    "1bit": decode_1bit,
+    "2bit": decode_2bit,
+    "base3": decode_base3,
+    None: pass_through,
+}
+"""For each `ArrayConfig.weight_encoding`; trits come out as `Trit`."""
 
 
 def decoded_signature(config: ArrayConfig) -> stream.Signature:
-    """Return the signature of a weight word once decoded: its trits, the first one lowest."""
-    trits = config.weight_bus_bits // 8 * TRITS_PER_BYTE[str(config.weight_encoding)]
-    return stream.Signature(trits * TRIT_BITS)
+    """Return the signature of a weight word once decoded, the first weight lowest."""
+    return stream.Signature(config.weight_bus_bits // 8 * config.decoded_byte_bits)
 
 
 class WeightDecoder(wiring.Component):
-    """Decodes every byte of a weight word, and holds the trits in a register.
+    """Decodes every byte of a weight word, and holds the weights in a register.
 
     An illegal code decodes as zero and raises `illegal`. Throughput is a word per cycle, latency is
     one cycle.
@@ -54,7 +98,7 @@ class WeightDecoder(wiring.Component):
     """
 
     def __init__(self, config: ArrayConfig):
-        self._encoding = str(config.weight_encoding)
+        self._encoding = config.weight_encoding
         super().__init__(
             {
                 "i": In(stream.Signature(config.weight_bus_bits)),
@@ -67,7 +111,7 @@ class WeightDecoder(wiring.Component):
         """Decode, then register."""
         m = Module()
 
-        trits, illegal = DECODERS[self._encoding](self.i.payload)
+        weights, illegal = DECODERS[self._encoding](m, self.i.payload)
 
         word = Signal.like(self.o.payload, reset_less=True)
         accept = Signal()
@@ -80,5 +124,5 @@ class WeightDecoder(wiring.Component):
         with m.If(self.i.ready):
             m.d.sync += self.o.valid.eq(self.i.valid)
         with m.If(accept):
-            m.d.sync += word.eq(trits)
+            m.d.sync += word.eq(weights)
         return m

@@ -6,7 +6,7 @@ from amaranth.back import rtlil
 
 from hwsim.config import ArrayConfig
 from hwsim.rtl.activations import activation_ram_shape
-from hwsim.rtl.lane import LANE_MODULE, LANES
+from hwsim.rtl.lanes import LANE_MODULE, LANES, RECODED_LANES, RECODER_MODULE, Recoder
 from hwsim.rtl.platform import Emission
 from hwsim.rtl.ram import block_ram_verilog
 from hwsim.rtl.top import TOP_MODULE, Top
@@ -34,10 +34,14 @@ def emit(config: ArrayConfig) -> Design:
     The texts depend on the configuration and the versions of hwsim and Amaranth alone: they have no
     source locations, so that they can be the key of a cache.
     """
-    lane = rtlil.convert(LANES[config.lane](config), name=LANE_MODULE, emit_src=False)
+    lane = LANES[config.lane]
+    parts = {LANE_MODULE: lane(config)}
+    if config.lane in RECODED_LANES:
+        parts[RECODER_MODULE] = Recoder(config, lane)
+    texts = [rtlil.convert(part, name=name, emit_src=False) for name, part in parts.items()]
     top = rtlil.convert(Top(config), name=TOP_MODULE, platform=Emission(), emit_src=False)
-    # Both are marked as the top of their own text; in the joined one only the core is.
+    # Each is marked as the top of its own text; in the joined one only the core is.
     return Design(
-        rtlil=lane.replace("attribute \\top 1\n", "") + top,
+        rtlil="".join(text.replace("attribute \\top 1\n", "") for text in texts) + top,
         verilog=block_ram_verilog(**activation_ram_shape(config)),
     )

@@ -10,11 +10,6 @@ class Trit(data.Struct):
     negative: 1
 
 
-TRIT_BITS = Trit.as_shape().size
-"""Wide words of trits pass between blocks as plain bits: named fields would be wires by the
-thousand in the emitted design."""
-
-
 class Command(data.Struct):
     """What the core runs: the shape of a layer, in the array's own terms.
 

@@ -1,12 +1,13 @@
 """`WeightTile`: the weights in use, and the next ones on their way."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hwsim.config import TRITS_PER_BYTE, ArrayConfig
+from hwsim.config import ArrayConfig
 from hwsim.rtl.decoder import decoded_signature
-from hwsim.rtl.layouts import TRIT_BITS
+from hwsim.rtl.lanes import LANES, RECODED_LANES, RECODER_MODULE, Recoder
+from hwsim.rtl.platform import add_repeated
 
 
 class WeightTile(wiring.Component):
@@ -19,7 +20,7 @@ class WeightTile(wiring.Component):
     Parameters
     ----------
     config : ArrayConfig
-        `rows`, `columns`, `weight_encoding` and `weight_bus_bits` are used.
+        `rows`, `columns`, `lane`, `weight_encoding` and `weight_bus_bits` are used.
 
     Members
     -------
@@ -29,8 +30,9 @@ class WeightTile(wiring.Component):
         Whether the next tile is complete, or will be with the word taken in this cycle.
     take : In(1)
         The first step of the next tile is being made; only while `available`.
-    weights : Out(rows * columns * TRIT_BITS)
-        The tile in use, row after row: the taken one from the second cycle after `take`.
+    weights : Out(rows * tile_row_bits)
+        The tile in use, row after row, recoded for the lane: the taken one from the second cycle
+        after `take`.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -40,7 +42,7 @@ class WeightTile(wiring.Component):
                 "i": In(decoded_signature(config)),
                 "available": Out(1),
                 "take": In(1),
-                "weights": Out(config.rows * config.columns * TRIT_BITS),
+                "weights": Out(config.rows * config.tile_row_bits),
             }
         )
 
@@ -51,7 +53,8 @@ class WeightTile(wiring.Component):
 
         # The next tile stands as it came, fill trits included: no register of a word has to know
         # which row it belongs to. Those that nobody reads vanish in synthesis.
-        row_bits = config.weight_row_bytes * TRITS_PER_BYTE[str(config.weight_encoding)] * TRIT_BITS
+        row_bits = config.weight_row_bytes * config.decoded_byte_bits
+        used_bits = config.columns * config.weight_bits
         word_bits = len(self.i.payload)
         following = Signal(config.rows * row_bits, reset_less=True)
         current = Signal.like(self.weights, reset_less=True)
@@ -60,6 +63,18 @@ class WeightTile(wiring.Component):
         swap = Signal()
         accept = Signal()
         completing = Signal()
+        rows = [
+            self._recoded(
+                m,
+                platform,
+                row,
+                Cat(
+                    following.word_select(row, row_bits)[:used_bits],
+                    Const(0, config.tile_row_bits - used_bits),
+                ),
+            )
+            for row in range(config.rows)
+        ]
         m.d.comb += [
             self.i.ready.eq(~full | swap),
             accept.eq(self.i.valid & self.i.ready),
@@ -70,12 +85,7 @@ class WeightTile(wiring.Component):
         m.d.sync += swap.eq(self.take)
         with m.If(swap):
             m.d.sync += full.eq(0)
-            m.d.sync += current.eq(
-                Cat(
-                    following.word_select(row, row_bits)[: config.columns * TRIT_BITS]
-                    for row in range(config.rows)
-                )
-            )
+            m.d.sync += current.eq(Cat(rows))
         with m.If(accept):
             m.d.sync += word.eq(word + 1)
         with m.If(completing):
@@ -86,3 +96,19 @@ class WeightTile(wiring.Component):
             with m.If(accept & (word == index)):
                 m.d.sync += place.eq(self.i.payload)
         return m
+
+    def _recoded(self, m: Module, platform: object, row: int, weights: Value) -> Value:
+        config = self._config
+        if config.lane not in RECODED_LANES:
+            return weights
+        return add_repeated(
+            m,
+            platform,
+            lambda: Recoder(config, LANES[config.lane]),
+            {"weights": weights},
+            "recoded",
+            module=RECODER_MODULE,
+            name=f"recoder_{row}",
+            width=config.tile_row_bits,
+            clocked=False,
+        )

@@ -113,9 +113,39 @@ def test_a_lane_brings_its_defaults(
 
 def test_replace_keeps_what_was_chosen() -> None:
     config = ArrayConfig(rows=3, pipeline=2, accumulator_bits=20)
-    other = config.replace(lane="int8")
+    other = config.replace(lane="carry-fold")
     assert (other.rows, other.pipeline, other.accumulator_bits) == (3, 2, 20)
     assert config.replace(rows=5) == ArrayConfig(rows=5, pipeline=2, accumulator_bits=20)
+
+
+def test_a_lane_of_other_numbers_brings_its_own_widths() -> None:
+    config = ArrayConfig(
+        rows=3, lane="grouped", group=3, weight_encoding="base3", accumulator_bits=16,
+        result_bus_bits=16,
+    )  # fmt: skip
+    other = config.baseline("int8")
+    assert (other.rows, other.group, other.weight_encoding) == (3, None, None)
+    assert (other.accumulator_bits, other.result_bus_bits) == (32, 32)
+    assert config.baseline("fp16").result_bus_bits == 16
+    back = other.replace(lane="carry-fold")
+    assert (back.accumulator_bits, back.weight_encoding, back.group) == (24, "2bit", None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"lane": "negate", "group": 2}, "group does not apply to lane negate"),
+        ({"lane": "grouped", "group": 4}, "group: input should be 2 or 3, not 4"),
+        ({"lane": "int8", "weight_encoding": "base3"}, "weight_encoding does not apply"),
+        ({"weight_encoding": "4bit"}, "weight_encoding: input should be '1bit', '2bit' or"),
+        ({"memory": "abacus"}, "memory: input should be 'hbm2', "),
+    ],
+)
+def test_fields_that_do_not_fit_the_lane_are_refused(
+    fields: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        ArrayConfig.make(**fields)
 
 
 @pytest.mark.parametrize(

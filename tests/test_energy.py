@@ -1,10 +1,15 @@
+import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+from amaranth.back import rtlil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toytable import load_toy
 
+from hwsim import yosys
 from hwsim.activity import Activity, Cycles
 from hwsim.config import ArrayConfig
 from hwsim.energy import (
@@ -19,6 +24,7 @@ from hwsim.energy import (
 from hwsim.energy_tables import EnergyTable
 from hwsim.errors import InputError
 from hwsim.predict import predict
+from hwsim.rtl.lanes import LANES as RTL_LANES
 
 TABLE = EnergyTable.load()
 
@@ -81,7 +87,7 @@ class TestByHand:
         assert price(ACTIVITY, ARRAY, toy, node="toy", scope="system").weights_dram == 0
 
     def test_baselines(self, toy) -> None:
-        int8 = ARRAY.replace(lane="int8")
+        int8 = ARRAY.replace(lane="int8", accumulator_bits=ARRAY.accumulator_bits)
         report = price(ACTIVITY, int8, toy, node="toy", scope="core")
         assert (report.linear_mul, report.linear_add, report.scales) == (12, 6, 50)
         assert report.wider_adders == 2 * (10 + 11 + 9) - 6  # sums of 17 and 18 bits
@@ -112,16 +118,51 @@ class TestByHand:
         assert bill_layer(ACTIVITY, huge, rates, scope="core").price(toy).activation_buffer > 480
 
 
-def test_adder_tree_counts_what_the_hardware_has() -> None:
+LANES: list[dict[str, Any]] = [
+    {"lane": "negate"},
+    {"lane": "carry-fold"},
+    {"lane": "grouped", "group": 2},
+    {"lane": "grouped", "group": 3},
+    {"lane": "int8"},
+]
+
+
+@pytest.mark.parametrize("columns", [1, 2, 5, 12, 64])
+@pytest.mark.parametrize("pipeline", [0, 1, 2])
+@pytest.mark.parametrize("fields", LANES, ids=lambda f: "-".join(map(str, f.values())))
+def test_adder_tree_counts_what_the_netlist_has(
+    fields: dict[str, Any], pipeline: int, columns: int, tmp_path: Path
+) -> None:
+    array = ArrayConfig.make(columns=columns, pipeline=pipeline, **fields)
+    (tmp_path / "lane.il").write_text(rtlil.convert(RTL_LANES[array.lane](array), name="lane"))
+    yosys.run(
+        "read_rtlil lane.il\nproc\nsplitcells\nopt_clean\nwrite_rtlil out.il\n", folder=tmp_path
+    )
+    text = (tmp_path / "out.il").read_text()
+    registers = re.findall(r"cell \$dff .*?parameter \\WIDTH (\d+)", text, re.DOTALL)
+    tree = adder_tree(array)
+    assert sum(map(int, registers)) == tree.register_bits
+
+
+def test_adder_tree_by_hand() -> None:
     # 64 terms of 9 bits: 32 sums of 10 bits, 16 of 11, ... 1 of 15.
     array = ArrayConfig.make(columns=64, pipeline=1)
     bits = 32 * 10 + 16 * 11 + 8 * 12 + 4 * 13 + 2 * 14 + 15
-    assert adder_tree(array) == (bits, bits)
+    tree = adder_tree(array)
+    assert (tree.adders, tree.adder_bits, tree.register_bits) == (63, bits, bits)
+    assert (tree.shared_adders, tree.operand_bits) == (0, 64 * 8)
     assert adder_tree(array.replace(pipeline=2)).register_bits == 16 * 11 + 4 * 13 + 15
     assert adder_tree(array.replace(pipeline=0)).register_bits == 0
-    assert adder_tree(array.replace(columns=1)) == (0, 0)
+    assert adder_tree(array.replace(columns=1))[:3] == (0, 0, 0)
     # Five terms: 2 sums and a rest, then 1 and the rest, then 1.
-    assert adder_tree(array.replace(columns=5)) == (10 + 10 + 11 + 12, 10 + 10 + 9 + 11 + 9 + 12)
+    five = adder_tree(array.replace(columns=5))
+    assert five[:3] == (4, 10 + 10 + 11 + 12, 10 + 10 + 9 + 11 + 9 + 12)
+    # Three pairs: picks of 9 bits with a sign; 2 sums, of 10 and 11 bits.
+    pairs = adder_tree(ArrayConfig.make(columns=6, lane="grouped"))
+    assert pairs.adders == 2
+    assert pairs.register_bits == 3 * 10 + (11 + 10) + 12
+    assert (pairs.shared_adders, pairs.shared_adder_bits) == (6, 6 * 9)
+    assert pairs.operand_bits == 3 * (8 + 8 + 9 + 9)
 
 
 class TestReport:

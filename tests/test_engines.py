@@ -16,6 +16,7 @@ from hwsim.engines.ports import Stimulus
 from hwsim.engines.stalls import Stalls
 from hwsim.errors import InputError
 from hwsim.layer import Layer
+from hwsim.operands import operands_of
 from hwsim.predict import predict
 from hwsim.schedule import Schedule
 
@@ -33,7 +34,14 @@ ODD = ArrayConfig(
     max_in_features=64,
 )
 TINY = preset("tiny").replace(result_bus_bits=64, max_in_features=64)
-COMPILED = pytest.mark.parametrize("config", [ONE, ODD, TINY], ids=["1x1", "3x7", "4x8"])
+FOLDED = TINY.replace(lane="carry-fold", weight_encoding="base3", columns=9)
+PAIRS = TINY.replace(lane="grouped", rows=3, columns=13, weight_bus_bits=24)
+INTEGERS = TINY.baseline("int8")
+COMPILED = pytest.mark.parametrize(
+    "config",
+    [ONE, ODD, TINY, FOLDED, PAIRS, INTEGERS],
+    ids=["1x1", "3x7", "4x8", "carry-fold", "grouped", "int8"],
+)
 BOTH = pytest.mark.parametrize("engine", ["pysim", "rtl"])
 
 
@@ -47,6 +55,11 @@ def predicted(layer: Layer, config: ArrayConfig) -> Any:
     )
 
 
+def zeros(config: ArrayConfig) -> float:
+    """Return a share of zero trits that the array's encoding can hold."""
+    return 0.0 if config.weight_encoding == "1bit" else 0.4
+
+
 def right(layer: Layer, result: Run) -> bool:
     return result.outputs.dtype == np.int32 and np.array_equal(result.outputs, reference(layer))
 
@@ -58,10 +71,11 @@ def stimulus_of(layer: Layer, config: ArrayConfig) -> Stimulus:
         in_features=layer.in_features,
         tokens=layer.tokens,
     )
+    operands = operands_of(layer, config)
     return Stimulus(
         schedule=schedule,
-        weights=streams.weight_words(layer, schedule),
-        activations=streams.activation_words(layer, schedule),
+        weights=streams.weight_words(operands.weight, schedule),
+        activations=streams.activation_words(operands.activation, schedule),
     )
 
 
@@ -76,7 +90,7 @@ def stimulus_of(layer: Layer, config: ArrayConfig) -> Stimulus:
 def test_pysim_computes_what_numpy_does_in_the_cycles_that_are_predicted(
     config: ArrayConfig, out: int, inp: int, tokens: int, seed: int
 ) -> None:
-    layer = make_layer(out, inp, tokens, seed)
+    layer = make_layer(out, inp, tokens, seed, zero=zeros(config))
     result = run(layer, config, engine="pysim")
     assert right(layer, result)
     assert result.activity == predicted(layer, config)
@@ -94,7 +108,7 @@ def test_pysim_computes_what_numpy_does_in_the_cycles_that_are_predicted(
 def test_pysim_computes_what_numpy_does_when_its_ports_wait(
     config: ArrayConfig, out: int, inp: int, tokens: int, seed: int, rate: float
 ) -> None:
-    layer = make_layer(out, inp, tokens, seed)
+    layer = make_layer(out, inp, tokens, seed, zero=zeros(config))
     result = run(layer, config, engine="pysim", stalls=Stalls(rate, seed))
     assert right(layer, result)
     counts, expected = result.activity, predicted(layer, config)

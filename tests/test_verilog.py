@@ -11,6 +11,7 @@ import pytest
 from hwsim import streams, trace
 from hwsim.config import preset
 from hwsim.engines import schedule_of
+from hwsim.operands import operands_of
 from hwsim.predict import predict_cycles
 from hwsim.verilog import to_verilog
 
@@ -52,8 +53,9 @@ def test_icarus_gives_the_sums_and_cycles_of_the_shipped_layer(tmp_path: Path) -
     with resources.as_file(resources.files("hwsim.data") / "adder-trace.safetensors") as file:
         layer = trace.read(file).layer("blocks.0.ffn.up")
     schedule = schedule_of(layer, config)
-    weights = streams.weight_words(layer, schedule)
-    activations = streams.activation_words(layer, schedule)
+    operands = operands_of(layer, config)
+    weights = streams.weight_words(operands.weight, schedule)
+    activations = streams.activation_words(operands.activation, schedule)
     command = "{" + ", ".join(f"32'd{word}" for word in reversed(schedule.command)) + "}"
     bench = BENCH.format(
         command=command,

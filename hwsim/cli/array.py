@@ -4,7 +4,8 @@ import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
@@ -12,6 +13,14 @@ from hwsim.config import PRESETS, ArrayConfig, preset
 from hwsim.errors import InputError
 
 _NAMES = {"weight_encoding": ("--encoding", "--weight-encoding")}
+
+
+def _kind_of(annotation: Any) -> Any:
+    """Return the type that the command line converts to; the config does the checking."""
+    if get_origin(annotation) in (Union, UnionType, Literal):
+        kinds = {_kind_of(part) for part in get_args(annotation) if part is not NoneType}
+        return kinds.pop()
+    return annotation if isinstance(annotation, type) else type(annotation)
 
 
 def _options() -> list[inspect.Parameter]:
@@ -27,7 +36,7 @@ def _options() -> list[inspect.Parameter]:
     fields = [
         option(
             name,
-            field.annotation if field.annotation in (int, float) else str,
+            _kind_of(field.annotation),
             *_NAMES.get(name, (f"--{name.replace('_', '-')}",)),
             help=f"{field.description} [default: {field.default}]",
         )
@@ -41,11 +50,15 @@ def _options() -> list[inspect.Parameter]:
     ]
 
 
-def array_options(command: Callable[..., None]) -> Callable[..., None]:
+def array_options(
+    command: Callable[..., None] | None = None, *, default: str = next(iter(PRESETS))
+) -> Callable[..., Any]:
     """Give a command the options of an array, in place of its parameter `array`.
 
-    An option that is given beats the preset or file.
+    An option that is given beats the preset or file; without either it is the preset `default`.
     """
+    if command is None:
+        return functools.partial(array_options, default=default)
     options = _options()
 
     @functools.wraps(command)
@@ -54,7 +67,7 @@ def array_options(command: Callable[..., None]) -> Callable[..., None]:
         name, file = given.pop("preset_name"), given.pop("config_file")
         if name is not None and file is not None:
             raise InputError("--preset and --config cannot both be given")
-        base = ArrayConfig.from_toml(file) if file else preset(name or next(iter(PRESETS)))
+        base = ArrayConfig.from_toml(file) if file else preset(name or default)
         changes = {key: value for key, value in given.items() if value is not None}
         command(**values, array=base.replace(**changes))
 

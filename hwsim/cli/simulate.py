@@ -31,6 +31,13 @@ class Activations(StrEnum):
     random = "random"
 
 
+class OperandKind(StrEnum):
+    """What the baselines' lanes are fed with."""
+
+    trace = "trace"
+    full = "full"
+
+
 @array_options
 def simulate(
     array: ArrayConfig,
@@ -45,16 +52,20 @@ def simulate(
     activations: Annotated[
         Activations, typer.Option(help="the trace's own, or random int8")
     ] = Activations.trace,
-    seed: Annotated[int, typer.Option(help="of random activations", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="of random activations and weights", min=0)] = 0,
     stall_rate: Annotated[
         float, typer.Option(help="how often sources and sinks wait: 0 <= rate < 1")
     ] = 0.0,
     stall_seed: Annotated[int, typer.Option(help="of the stalls", min=0)] = 0,
+    operands: Annotated[
+        OperandKind,
+        typer.Option(help="for int8 and fp16: the trace's values, or weights that are not ternary"),
+    ] = OperandKind.trace,
     check: Annotated[
         bool, typer.Option("--check", help="compare the outputs with numpy; exit 1 if they differ")
     ] = False,
     output: Annotated[
-        Path | None, typer.Option(help="write the integer outputs as .npy", show_default=False)
+        Path | None, typer.Option(help="write the outputs as .npy", show_default=False)
     ] = None,
     vcd: Annotated[
         Path | None, typer.Option(help="write waveforms (pysim only)", show_default=False)
@@ -67,8 +78,10 @@ def simulate(
 
     from hwsim import engines
     from hwsim.engines.stalls import Stalls
+    from hwsim.operands import operands_of, reference
 
     data = _read(layer, tokens, activations, seed)
+    fed = operands_of(data, array, kind=operands.value, seed=seed)
     stalls = Stalls(stall_rate, stall_seed)
     options: dict[str, Any] = {}
     if vcd is not None:
@@ -76,18 +89,20 @@ def simulate(
             raise InputError(f"--vcd needs --engine pysim, not {engine}")
         options["vcd"] = vcd
     with progress_bar(f"{engine}: {data.name}", engines.schedule_of(data, array).steps) as report:
-        run = engines.run(data, array, engine=engine, stalls=stalls, progress=report, **options)
+        run = engines.run(
+            data, array, engine=engine, operands=fed, stalls=stalls, progress=report, **options
+        )
     checked = None
-    if check and data.activation is not None:
-        expected = data.activation.astype(np.int64) @ data.weight.T.astype(np.int64)
-        checked = bool(np.array_equal(run.outputs, expected))
+    if check:
+        expected = reference(fed, array)
+        checked = bool(np.array_equal(run.outputs, expected, equal_nan=array.lane == "fp16"))
     if output is not None:
         from hwsim.files import replacing
 
         with replacing(output) as temporary, open(temporary, "wb") as file:
             np.save(file, run.outputs)
     result = describe(data, array, engine, run, stalled=stalls.rate > 0)
-    result |= {"checked": checked, "wall_s": time.perf_counter() - started}
+    result |= {"operands": fed.source, "checked": checked, "wall_s": time.perf_counter() - started}
     if json_file != "-":
         _print(result)
     if json_file is not None:
@@ -131,13 +146,15 @@ def describe(
     }
 
     def energy_pj(activity: Any, config: ArrayConfig) -> dict[str, dict[str, float]]:
-        return {s: price(activity, config, table, scope=s).as_dict() for s in _SCOPES}
+        return {
+            s: price(activity, config, table, scope=s, extrapolate=True).as_dict() for s in _SCOPES
+        }
 
     predicted = predict(array, **shape)
     baseline = {}
     for lane in MULTIPLIER_LANES:
         # The same rows, columns, batch, clock and buses; only the lane is another.
-        other = array.replace(lane=lane)
+        other = array.baseline(lane)
         expected = predict(other, **shape)
         baseline[lane] = {
             "cycles": expected.cycles.total,
@@ -173,7 +190,7 @@ def _print(result: dict[str, Any]) -> None:
     else:
         print(f"predicted from the shape: {result['predicted_cycles']:,} cycles")
     macs = result["activity"]["macs"]
-    columns = ("pJ a MAC", "ternary", *MULTIPLIER_LANES)
+    columns = ("pJ a MAC", array["lane"], *(f"{lane}, predicted" for lane in MULTIPLIER_LANES))
     energies = [
         result["energy_pj"],
         *(result["baseline"][x]["energy_pj"] for x in MULTIPLIER_LANES),

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from hwsim import streams
 from hwsim.activity import Activity
-from hwsim.config import TERNARY_LANES, ArrayConfig
+from hwsim.config import ArrayConfig
 from hwsim.encoding import ENCODINGS
 from hwsim.engines.ports import HardwareHang, Observed, Stimulus
 from hwsim.engines.stalls import Stalls
 from hwsim.errors import InputError
 from hwsim.layer import Layer
+from hwsim.operands import Operands, operands_of
 from hwsim.schedule import Schedule
 
 ENGINES = {
@@ -31,14 +32,14 @@ class Run:
     Attributes
     ----------
     outputs
-        Integer sums, int32, shape (tokens, out_features).
+        Sums, shape (tokens, out_features): int32; for `fp16`, floats as wide as the accumulator.
     activity
         Measured counts.
     engine_s
         Seconds of simulation, without compilation and input.
     """
 
-    outputs: NDArray[np.int32]
+    outputs: NDArray[np.generic]
     activity: Activity
     engine_s: float
 
@@ -48,6 +49,7 @@ def run(
     config: ArrayConfig,
     *,
     engine: str = "rtl",
+    operands: Operands | None = None,
     stalls: Stalls | None = None,
     **options: Any,
 ) -> Run:
@@ -61,6 +63,8 @@ def run(
         The array; its activation buffer grows to hold the layer.
     engine
         One of `ENGINES`.
+    operands
+        What the array is fed with; `operands_of` the layer, if left out.
     stalls
         When sources and sinks wait; never, if left out.
     options
@@ -75,10 +79,11 @@ def run(
         raise InputError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
     where = f"layer {layer.name}"
     schedule = schedule_of(layer, config)
+    operands = operands or operands_of(layer, config)
     stimulus = Stimulus(
         schedule=schedule,
-        weights=streams.weight_words(layer, schedule),
-        activations=streams.activation_words(layer, schedule),
+        weights=streams.weight_words(operands.weight, schedule),
+        activations=streams.activation_words(operands.activation, schedule),
         stalls=stalls or Stalls(),
     )
     module = import_module(f"hwsim.engines.{engine}")
@@ -91,7 +96,7 @@ def run(
         )
     return Run(
         outputs=streams.outputs(observed.results, schedule),
-        activity=_measured(layer, schedule, observed),
+        activity=_measured(operands, schedule, observed),
         engine_s=observed.engine_s,
     )
 
@@ -105,8 +110,6 @@ def schedule_of(layer: Layer, config: ArrayConfig) -> Schedule:
         If the array cannot run the layer.
     """
     where = f"layer {layer.name}"
-    if config.lane not in TERNARY_LANES:
-        raise InputError(f"{where}: lane {config.lane} is predicted only; {TERNARY_LANES} run")
     config = config.for_in_features(layer.in_features)
     config.check_in_features(layer.in_features, where=where)
     return Schedule(
@@ -126,28 +129,30 @@ def _explain(stimulus: Stimulus, where: str) -> str:
     config = stimulus.schedule.config
     tiles = stimulus.weights.reshape(-1, config.tile_words * stimulus.weights.shape[1])
     codes = tiles[:, : config.tile_bytes].reshape(len(tiles), config.rows, -1)
-    illegal = ENCODINGS[str(config.weight_encoding)].illegal[codes]
+    encoding = ENCODINGS.get(str(config.weight_encoding))
+    illegal = encoding.illegal[codes] if encoding else np.zeros_like(codes, bool)
     if not illegal.any():
         return f"{where}: the array raised its error flag"
     tile, row, byte = np.argwhere(illegal)[0]
     return f"{where}: illegal weight code {codes[tile, row, byte]:#04x} in tile {tile}, row {row}"
 
 
-def _measured(layer: Layer, schedule: Schedule, observed: Observed) -> Activity:
+def _measured(operands: Operands, schedule: Schedule, observed: Observed) -> Activity:
     """Return the counts of a run, from what its ports and counters showed."""
-    config = schedule.config
+    config, weight = schedule.config, operands.weight
+    out_features, in_features = weight.shape
     steps = observed.cycles.compute
     tiles = observed.weight_words // config.tile_words
     tokens = observed.activation_words // schedule.token_activation_words
     word_bits = config.columns * config.activation_bits
     return Activity(
         cycles=observed.cycles,
-        macs=layer.weight.size * tokens,
-        nonzero_macs=int(np.count_nonzero(layer.weight)) * tokens,
+        macs=weight.size * tokens,
+        nonzero_macs=int(np.count_nonzero(weight)) * tokens,
         padded_macs=config.rows * config.columns * steps,
         weight_bits=tiles * config.tile_bytes * 8,
-        activation_bits=tokens * layer.in_features * config.activation_bits,
-        result_bits=tokens * layer.out_features * config.result_bits,
+        activation_bits=tokens * in_features * config.activation_bits,
+        result_bits=tokens * out_features * config.result_bits,
         weight_words=observed.weight_words,
         activation_words=observed.activation_words,
         result_words=len(observed.results),
@@ -155,5 +160,5 @@ def _measured(layer: Layer, schedule: Schedule, observed: Observed) -> Activity:
         activation_buffer_write_bits=tokens * schedule.column_blocks * word_bits,
         activation_buffer_read_bits=steps * word_bits,
         accumulator_updates=config.rows * steps,
-        scales=tokens * (layer.in_features + layer.out_features),
+        scales=tokens * (in_features + out_features),
     )

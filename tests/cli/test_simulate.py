@@ -65,7 +65,8 @@ def test_options_change_the_run(folder: Path) -> None:
     [
         (("--rows", "0"), "rows"),
         (("--engine", "abacus"), "engine must be one of"),
-        (("--lane", "int8"), "predicted only"),
+        (("--lane", "int8", "--encoding", "base3"), "weight_encoding does not apply"),
+        (("--encoding", "1bit"), "weight is 0 (row 0, column 0)"),
         (("--tokens", "4"), "tokens must be from 1 to 3"),
         (("--stall-rate", "1"), "stall-rate"),
         (("--preset", "tiny", "--config", "x.toml"), "cannot both be given"),

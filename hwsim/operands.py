@@ -1,0 +1,129 @@
+"""What an array is fed with for a layer, as numbers of its lane, and what must come out."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim.config import ArrayConfig, tree_levels
+from hwsim.errors import InputError
+from hwsim.layer import Layer
+
+Kind = Literal["trace", "full"]
+"""`trace`: the layer's own values. `full`: on the baselines' lanes, the weights that such hardware
+would hold, which are not ternary."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Operands:
+    """Weights and activations as the lanes take them.
+
+    Attributes
+    ----------
+    weight
+        Shape (out_features, in_features): int8, or float16 for `fp16`.
+    activation
+        Shape (tokens, in_features), of the same dtype.
+    source
+        Where the weights come from: `trace`, `latent` or `seeded`.
+    """
+
+    weight: NDArray[np.generic]
+    activation: NDArray[np.generic]
+    source: str
+
+
+def operands_of(
+    layer: Layer, config: ArrayConfig, *, kind: Kind = "trace", seed: int = 0
+) -> Operands:
+    """Return a layer as numbers of the array's lane.
+
+    ========== ================================ ============================================
+    lane       `trace`                          `full`
+    ========== ================================ ============================================
+    ternary    trits and int8 activations       the same
+    int8       the trits as int8                latent weights, absmax per output row
+    fp16       value x scale, rounded once      latent weights, cast
+    ========== ================================ ============================================
+
+    A layer without latent weights has normally distributed ones of the same absmean in their
+    place, from `seed`. `-128` is an activation like any other.
+
+    Raises
+    ------
+    InputError
+        If the layer has no activations, or zeros where the encoding has none.
+    """
+    if layer.activation is None or layer.activation_scale is None:
+        raise InputError(f"layer {layer.name}: has no activations; they can be made at random")
+    if config.weight_encoding == "1bit" and not layer.weight.all():
+        row, column = np.argwhere(layer.weight == 0)[0]
+        raise InputError(
+            f"layer {layer.name}: weight is 0 (row {row}, column {column}), which "
+            f"weight_encoding 1bit does not have; use 2bit or base3"
+        )
+    if config.is_ternary:
+        return Operands(weight=layer.weight, activation=layer.activation, source="trace")
+    source = "trace"
+    latent = None
+    if kind == "full":
+        source = "seeded" if layer.weight_latent is None else "latent"
+        latent = _seeded(layer, seed) if layer.weight_latent is None else layer.weight_latent
+    if config.lane == "int8":
+        weight = layer.weight if latent is None else _absmax_int8(latent)
+        return Operands(weight=weight, activation=layer.activation, source=source)
+    scaled = layer.activation.astype(np.float64) * layer.activation_scale[:, None]
+    if latent is None:
+        latent = layer.weight.astype(np.float64) * np.float64(np.float32(layer.weight_scale))
+    with np.errstate(over="ignore"):
+        return Operands(
+            weight=latent.astype(np.float16), activation=scaled.astype(np.float16), source=source
+        )
+
+
+def reference(operands: Operands, config: ArrayConfig) -> NDArray[np.generic]:
+    """Return what the array must give, computed by numpy.
+
+    Integers are exact. `fp16` adds in the array's order: the products of a step by a balanced tree
+    of neighbours, then the accumulator, column blocks ascending; the first block is loaded.
+
+    Returns
+    -------
+    NDArray
+        Shape (tokens, out_features): int32, float16, or float32 with a 32-bit accumulator.
+    """
+    weight, activation = operands.weight, operands.activation
+    if config.lane != "fp16":
+        # Sums stay far below 2**53, so that BLAS can add them exactly.
+        exact = activation.astype(np.float64) @ weight.astype(np.float64).T
+        return exact.astype(np.int32)
+    leaves = 1 << tree_levels(config.columns)
+    dtype = np.float16 if config.accumulator_bits == 16 else np.float32
+    sums = np.empty((len(activation), len(weight)), dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for token, values in enumerate(activation):
+            for start in range(0, weight.shape[1], config.columns):
+                block = slice(start, start + config.columns)
+                products = np.zeros((len(weight), leaves), np.float16)
+                count = len(values[block])
+                # Places beyond in_features have activation 0; so do the products, of either sign.
+                products[:, :count] = weight[:, block] * values[block]
+                while products.shape[1] > 1:
+                    products = products[:, ::2] + products[:, 1::2]
+                step = products[:, 0].astype(dtype)
+                sums[token] = step if start == 0 else sums[token] + step
+    return sums
+
+
+def _seeded(layer: Layer, seed: int) -> NDArray[np.float64]:
+    # The mean of |x| of a normal distribution is its deviation x sqrt(2 / pi).
+    deviation = float(layer.weight_scale) * np.sqrt(np.pi / 2)
+    return np.random.default_rng(seed).normal(0, deviation, layer.weight.shape)
+
+
+def _absmax_int8(weight: NDArray[np.floating]) -> NDArray[np.int8]:
+    exact = weight.astype(np.float64)
+    largest = np.abs(exact).max(axis=1, keepdims=True)
+    scale = np.divide(127, largest, out=np.zeros_like(largest), where=largest > 0)
+    return np.rint(exact * scale).astype(np.int8)

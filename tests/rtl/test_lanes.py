@@ -1,0 +1,158 @@
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.sim import Simulator, SimulatorContext
+
+from hwsim.config import TERNARY_LANES, ArrayConfig
+from hwsim.rtl.lanes import LANES
+
+TERNARY = [
+    *({"lane": lane} for lane in TERNARY_LANES if lane != "grouped"),
+    {"lane": "grouped", "group": 2},
+    {"lane": "grouped", "group": 3},
+]
+INTEGER = [*TERNARY, {"lane": "int8"}]
+
+
+def name_of(fields: dict[str, Any]) -> str:
+    return "-".join(map(str, fields.values()))
+
+
+def packed(values: list[int], bits: int) -> int:
+    """Return `values` as one number, the first lowest."""
+    return sum((value & ((1 << bits) - 1)) << bits * place for place, value in enumerate(values))
+
+
+class Row(wiring.Component):
+    """One lane with what the core puts before it: plain activations and weights in, no registers
+    but the lane's own."""
+
+    def __init__(self, config: ArrayConfig):
+        self._config = config
+        super().__init__(
+            {
+                "activations": In(config.columns * config.activation_bits),
+                "weights": In(config.columns * config.weight_bits),
+                "accumulator": In(config.accumulator_bits),
+                "first": In(1),
+                "next": Out(config.accumulator_bits),
+            }
+        )
+        self.lane = LANES[config.lane](config)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config, lane = self._config, self.lane
+        m.submodules.lane = lane
+        weights = Signal(config.tile_row_bits)
+        m.d.comb += [
+            weights.eq(self.weights),
+            lane.operands.as_value().eq(lane.prepare(config, self.activations)),
+            lane.weights.as_value().eq(lane.recode(m, config, weights)),
+            lane.accumulator.eq(self.accumulator),
+            lane.first.eq(self.first),
+            self.next.eq(lane.next),
+        ]
+        return m
+
+
+@pytest.mark.parametrize("fields", INTEGER, ids=name_of)
+def test_one_column_is_exact_for_all_trits_and_activations(fields: dict[str, Any]) -> None:
+    config = ArrayConfig(rows=1, columns=1, pipeline=0, accumulator_bits=24, **fields)
+    row = Row(config)
+    seen = []
+
+    async def bench(ctx: SimulatorContext) -> None:
+        ctx.set(row.accumulator, 1000)
+        for first in (0, 1):
+            ctx.set(row.first, first)
+            for trit in (-1, 0, 1):
+                ctx.set(row.weights, packed([trit], config.weight_bits))
+                for x in range(-128, 128):
+                    ctx.set(row.activations, packed([x], 8))
+                    await ctx.delay(1e-9)
+                    expected = (0 if first else 1000) + trit * x
+                    assert ctx.get(row.next) == expected % (1 << 24), (first, trit, x)
+                    seen.append((first, trit, x))
+
+    simulator = Simulator(row)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert len(set(seen)) == 2 * 3 * 256
+
+
+@pytest.mark.parametrize("fields", TERNARY, ids=name_of)
+def test_all_trits_of_three_columns_meet_the_extremes(fields: dict[str, Any]) -> None:
+    config = ArrayConfig(rows=1, columns=3, pipeline=0, accumulator_bits=12, **fields)
+    row = Row(config)
+    checked = 0
+
+    async def bench(ctx: SimulatorContext) -> None:
+        nonlocal checked
+        ctx.set(row.first, 1)
+        for trits in product((-1, 0, 1), repeat=3):
+            ctx.set(row.weights, packed(list(trits), 2))
+            for xs in product((-128, -1, 0, 1, 77, 127), repeat=3):
+                ctx.set(row.activations, packed(list(xs), 8))
+                await ctx.delay(1e-9)
+                expected = sum(t * x for t, x in zip(trits, xs, strict=True))
+                assert ctx.get(row.next) == expected % (1 << 12), (trits, xs)
+                checked += 1
+
+    simulator = Simulator(row)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert checked == 27 * 216
+
+
+@pytest.mark.parametrize("pipeline", [0, 1, 2, 3])
+@pytest.mark.parametrize("columns", [1, 2, 3, 5, 8, 13])
+@pytest.mark.parametrize("fields", INTEGER, ids=name_of)
+def test_next_belongs_to_the_operands_of_latency_cycles_before(
+    fields: dict[str, Any], columns: int, pipeline: int
+) -> None:
+    config = ArrayConfig(rows=1, columns=columns, pipeline=pipeline, accumulator_bits=20, **fields)
+    row = Row(config)
+    latency = row.lane.latency
+    leaves = -(-columns // (config.group or 1))
+    levels = next(level for level in range(9) if 2**level >= leaves) + bool(config.group)
+    assert latency == (levels // pipeline if pipeline else 0)
+
+    steps = 60
+    rng = np.random.default_rng(columns * 10 + pipeline)
+    weights = rng.integers(-1, 2, (steps, columns))
+    if not config.is_ternary:
+        weights = rng.integers(-128, 128, (steps, columns))
+    activations = rng.choice([-128, -1, 0, 1, 127, *rng.integers(-128, 128, 20)], (steps, columns))
+    accumulators = rng.integers(0, 1 << 20, steps)
+    first = rng.random(steps) < 0.3
+    sums = np.where(first, 0, accumulators) + (weights * activations).sum(axis=1)
+    checked = 0
+
+    async def bench(ctx: SimulatorContext) -> None:
+        nonlocal checked
+        for cycle in range(steps + latency):
+            if cycle < steps:
+                ctx.set(row.weights, packed(weights[cycle].tolist(), config.weight_bits))
+                ctx.set(row.activations, packed(activations[cycle].tolist(), 8))
+            step = cycle - latency
+            if step >= 0:
+                ctx.set(row.accumulator, int(accumulators[step]))
+                ctx.set(row.first, int(first[step]))
+                await ctx.delay(1e-9)
+                assert ctx.get(row.next) == int(sums[step]) % (1 << 20), step
+                checked += 1
+            if latency:
+                await ctx.tick()
+
+    simulator = Simulator(row)
+    if latency:
+        simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert checked == steps
