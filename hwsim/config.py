@@ -62,8 +62,8 @@ class ArrayConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    rows: int = Field(16, ge=1, le=4096, description="lanes R: outputs computed side by side")
-    columns: int = Field(16, ge=1, le=4096, description="inputs N that a lane takes in one step")
+    rows: int = Field(16, ge=1, le=1024, description="lanes R: outputs computed side by side")
+    columns: int = Field(16, ge=1, le=1024, description="inputs N that a lane takes in one step")
     batch: int = Field(8, ge=1, le=4096, description="tokens B that share one load of weights")
     lane: Literal["negate", "carry-fold", "grouped", "int8", "fp16"] = Field(
         "negate",

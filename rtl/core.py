@@ -177,7 +177,7 @@ class Core(wiring.Component):
                 lambda: LANES[config.lane](config),
                 {
                     "operands": operands,
-                    "weights": tile.weights.word_select(row, config.tile_row_bits),
+                    "weights": tile.weights[row],
                     "accumulator": bank.sums.word_select(row, config.accumulator_bits),
                     "first": about.first,
                 },

@@ -6,7 +6,7 @@ from amaranth.back import rtlil
 
 from hwsim.config import ArrayConfig
 from hwsim.rtl.activations import activation_ram_shape
-from hwsim.rtl.lanes import LANE_MODULE, LANES, RECODED_LANES, RECODER_MODULE, Recoder
+from hwsim.rtl.lanes import LANE_MODULE, LANES
 from hwsim.rtl.platform import Emission
 from hwsim.rtl.ram import block_ram_verilog
 from hwsim.rtl.top import TOP_MODULE, Top
@@ -35,13 +35,14 @@ def emit(config: ArrayConfig) -> Design:
     source locations, so that they can be the key of a cache.
     """
     lane = LANES[config.lane]
-    parts = {LANE_MODULE: lane(config)}
-    if config.lane in RECODED_LANES:
-        parts[RECODER_MODULE] = Recoder(config, lane)
-    texts = [rtlil.convert(part, name=name, emit_src=False) for name, part in parts.items()]
-    top = rtlil.convert(Top(config), name=TOP_MODULE, platform=Emission(), emit_src=False)
+    parts = {**lane.parts(config), LANE_MODULE: lane(config), TOP_MODULE: Top(config)}
+    texts = [
+        rtlil.convert(part, name=name, platform=Emission(), emit_src=False)
+        for name, part in parts.items()
+    ]
     # Each is marked as the top of its own text; in the joined one only the core is.
+    *others, top = texts
     return Design(
-        rtlil="".join(text.replace("attribute \\top 1\n", "") for text in texts) + top,
+        rtlil="".join(text.replace("attribute \\top 1\n", "") for text in others) + top,
         verilog=block_ram_verilog(**activation_ram_shape(config)),
     )

@@ -1,12 +1,12 @@
 """`WeightTile`: the weights in use, and the next ones on their way."""
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hwsim.config import ArrayConfig
 from hwsim.rtl.decoder import decoded_signature
-from hwsim.rtl.lanes import LANES, RECODED_LANES, RECODER_MODULE, Recoder
+from hwsim.rtl.lanes import LANES, RECODER_MODULE, Recoder
 from hwsim.rtl.platform import add_repeated
 
 
@@ -30,8 +30,8 @@ class WeightTile(wiring.Component):
         Whether the next tile is complete, or will be with the word taken in this cycle.
     take : In(1)
         The first step of the next tile is being made; only while `available`.
-    weights : Out(rows * tile_row_bits)
-        The tile in use, row after row, recoded for the lane: the taken one from the second cycle
+    weights : array of Out(tile_row_bits)
+        The rows of the tile in use, recoded for the lane: of the taken one from the second cycle
         after `take`.
     """
 
@@ -42,7 +42,7 @@ class WeightTile(wiring.Component):
                 "i": In(decoded_signature(config)),
                 "available": Out(1),
                 "take": In(1),
-                "weights": Out(config.rows * config.tile_row_bits),
+                "weights": Out(config.tile_row_bits).array(config.rows),
             }
         )
 
@@ -51,55 +51,54 @@ class WeightTile(wiring.Component):
         m = Module()
         config = self._config
 
-        # The next tile stands as it came, fill trits included: no register of a word has to know
-        # which row it belongs to. Those that nobody reads vanish in synthesis.
+        # The next tile stands as it came, fill weights included: no register of a word has to know
+        # which row it belongs to. Those that nobody reads vanish in synthesis. Words and rows are
+        # registers of their own, since Amaranth has none of more than 65,535 bits.
         row_bits = config.weight_row_bytes * config.decoded_byte_bits
-        used_bits = config.columns * config.weight_bits
         word_bits = len(self.i.payload)
-        following = Signal(config.rows * row_bits, reset_less=True)
-        current = Signal.like(self.weights, reset_less=True)
+        following = [
+            Signal(word_bits, name=f"following_{index}", reset_less=True)
+            for index in range(config.tile_words)
+        ]
+        current = [
+            Signal(config.tile_row_bits, name=f"current_{row}", reset_less=True)
+            for row in range(config.rows)
+        ]
         word = Signal(range(config.tile_words))
         full = Signal()
         swap = Signal()
         accept = Signal()
         completing = Signal()
-        rows = [
-            self._recoded(
-                m,
-                platform,
-                row,
-                Cat(
-                    following.word_select(row, row_bits)[:used_bits],
-                    Const(0, config.tile_row_bits - used_bits),
-                ),
-            )
-            for row in range(config.rows)
-        ]
         m.d.comb += [
             self.i.ready.eq(~full | swap),
             accept.eq(self.i.valid & self.i.ready),
             completing.eq(accept & (word == config.tile_words - 1)),
             self.available.eq((full & ~swap) | completing),
-            self.weights.eq(current),
         ]
+        m.d.comb += [port.eq(row) for port, row in zip(self.weights, current, strict=True)]
         m.d.sync += swap.eq(self.take)
         with m.If(swap):
             m.d.sync += full.eq(0)
-            m.d.sync += current.eq(Cat(rows))
+            for row in range(config.rows):
+                start = row * row_bits
+                first, last = start // word_bits, (start + row_bits - 1) // word_bits
+                offset = start - first * word_bits
+                used = config.columns * config.weight_bits
+                weights = Cat(following[first : last + 1])[offset : offset + used]
+                m.d.sync += current[row].eq(self._recoded(m, platform, row, weights))
         with m.If(accept):
             m.d.sync += word.eq(word + 1)
         with m.If(completing):
             m.d.sync += [word.eq(0), full.eq(1)]
 
         for index in range(config.tile_words):
-            place = following[index * word_bits : (index + 1) * word_bits]
             with m.If(accept & (word == index)):
-                m.d.sync += place.eq(self.i.payload)
+                m.d.sync += following[index].eq(self.i.payload)
         return m
 
     def _recoded(self, m: Module, platform: object, row: int, weights: Value) -> Value:
         config = self._config
-        if config.lane not in RECODED_LANES:
+        if not LANES[config.lane].recodes:
             return weights
         return add_repeated(
             m,

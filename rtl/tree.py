@@ -11,7 +11,15 @@ Join = Callable[[Node, Node], Node]
 """From two neighbours to their sum."""
 
 
-def tree(m: Module, nodes: list[Node], join: Join, *, pipeline: int, level: int = 0) -> Node:
+def tree(
+    m: Module,
+    nodes: list[Node],
+    join: Join,
+    *,
+    pipeline: int,
+    level: int = 0,
+    alone: Callable[[Node], Node] = lambda node: node,
+) -> Node:
     """Join `nodes` by neighbours until one is left.
 
     A node without a neighbour passes to the next level, through a register where its neighbours
@@ -29,6 +37,8 @@ def tree(m: Module, nodes: list[Node], join: Join, *, pipeline: int, level: int 
         A register after every so many levels; 0: none.
     level
         Levels there have been before the leaves, for the place of the registers.
+    alone
+        What becomes of a node without a neighbour.
 
     Returns
     -------
@@ -41,7 +51,7 @@ def tree(m: Module, nodes: list[Node], join: Join, *, pipeline: int, level: int 
         nodes = [
             hold(
                 m,
-                pair[0] if len(pair) == 1 else join(*pair),
+                alone(*pair) if len(pair) == 1 else join(*pair),
                 name=f"level{level}_{index}",
                 registered=bool(pipeline) and level % pipeline == 0,
             )

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from layers import fixed_layer, make_layer, reference
 from strategies import arrays
 
-from hwsim import streams
+from hwsim import operands, streams
 from hwsim.config import ArrayConfig, preset
 from hwsim.engines import HardwareFault, Run, pysim, rtl, run
-from hwsim.engines.ports import Stimulus
+from hwsim.engines.ports import HardwareHang, Stimulus
 from hwsim.engines.stalls import Stalls
 from hwsim.errors import InputError
 from hwsim.layer import Layer
@@ -37,10 +37,11 @@ TINY = preset("tiny").replace(result_bus_bits=64, max_in_features=64)
 FOLDED = TINY.replace(lane="carry-fold", weight_encoding="base3", columns=9)
 PAIRS = TINY.replace(lane="grouped", rows=3, columns=13, weight_bus_bits=24)
 INTEGERS = TINY.baseline("int8")
+FLOATS = ArrayConfig(rows=2, columns=3, batch=2, lane="fp16", pipeline=2, max_in_features=64)
 COMPILED = pytest.mark.parametrize(
     "config",
-    [ONE, ODD, TINY, FOLDED, PAIRS, INTEGERS],
-    ids=["1x1", "3x7", "4x8", "carry-fold", "grouped", "int8"],
+    [ONE, ODD, TINY, FOLDED, PAIRS, INTEGERS, FLOATS],
+    ids=["1x1", "3x7", "4x8", "carry-fold", "grouped", "int8", "fp16"],
 )
 BOTH = pytest.mark.parametrize("engine", ["pysim", "rtl"])
 
@@ -60,8 +61,11 @@ def zeros(config: ArrayConfig) -> float:
     return 0.0 if config.weight_encoding == "1bit" else 0.4
 
 
-def right(layer: Layer, result: Run) -> bool:
-    return result.outputs.dtype == np.int32 and np.array_equal(result.outputs, reference(layer))
+def right(layer: Layer, config: ArrayConfig, result: Run) -> bool:
+    expected = reference(layer)
+    if config.lane == "fp16":
+        expected = operands.reference(operands_of(layer, config), config)
+    return result.outputs.dtype == expected.dtype and np.array_equal(result.outputs, expected)
 
 
 def stimulus_of(layer: Layer, config: ArrayConfig) -> Stimulus:
@@ -71,11 +75,11 @@ def stimulus_of(layer: Layer, config: ArrayConfig) -> Stimulus:
         in_features=layer.in_features,
         tokens=layer.tokens,
     )
-    operands = operands_of(layer, config)
+    fed = operands_of(layer, config)
     return Stimulus(
         schedule=schedule,
-        weights=streams.weight_words(operands.weight, schedule),
-        activations=streams.activation_words(operands.activation, schedule),
+        weights=streams.weight_words(fed.weight, schedule),
+        activations=streams.activation_words(fed.activation, schedule),
     )
 
 
@@ -92,7 +96,7 @@ def test_pysim_computes_what_numpy_does_in_the_cycles_that_are_predicted(
 ) -> None:
     layer = make_layer(out, inp, tokens, seed, zero=zeros(config))
     result = run(layer, config, engine="pysim")
-    assert right(layer, result)
+    assert right(layer, config, result)
     assert result.activity == predicted(layer, config)
 
 
@@ -110,7 +114,7 @@ def test_pysim_computes_what_numpy_does_when_its_ports_wait(
 ) -> None:
     layer = make_layer(out, inp, tokens, seed, zero=zeros(config))
     result = run(layer, config, engine="pysim", stalls=Stalls(rate, seed))
-    assert right(layer, result)
+    assert right(layer, config, result)
     counts, expected = result.activity, predicted(layer, config)
     assert counts.cycles.compute == expected.cycles.compute
     assert counts.cycles.total >= expected.cycles.total
@@ -124,7 +128,7 @@ def test_rtl_and_pysim_agree_cycle_for_cycle(config: ArrayConfig, stalls: Stalls
         layer = make_layer(*shape, seed)
         compiled = run(layer, config, engine="rtl", stalls=stalls)
         simulated = run(layer, config, engine="pysim", stalls=stalls)
-        assert right(layer, compiled)
+        assert right(layer, config, compiled)
         assert np.array_equal(simulated.outputs, compiled.outputs)
         assert simulated.activity == compiled.activity
 
@@ -137,10 +141,10 @@ def test_rtl_computes_what_numpy_does_in_the_cycles_that_are_predicted(
 ) -> None:
     layer = make_layer(*shape, seed=sum(shape))
     result = run(layer, config, engine="rtl")
-    assert right(layer, result)
+    assert right(layer, config, result)
     assert result.activity == predicted(layer, config)
     waiting = run(layer, config, engine="rtl", stalls=Stalls(0.4, shape[0]))
-    assert right(layer, waiting)
+    assert right(layer, config, waiting)
 
 
 @BOTH
@@ -160,16 +164,20 @@ def test_the_longest_layer_that_an_accumulator_allows_is_summed_exactly() -> Non
         assert result.outputs.tolist() == [[-128 * 255 * trit] * 2]
 
 
+@pytest.mark.parametrize(("encoding", "code"), [("2bit", 0b10 << 4), ("base3", 243)])
 @pytest.mark.parametrize("module", [pysim, rtl], ids=["pysim", "rtl"])
-def test_an_illegal_weight_code_raises_the_error_flag(module: ModuleType) -> None:
+def test_an_illegal_weight_code_raises_the_error_flag(
+    module: ModuleType, encoding: str, code: int
+) -> None:
+    config = ODD.replace(weight_encoding=encoding)
     layer = make_layer(3, 7, 2, seed=0)
-    stimulus = stimulus_of(layer, ODD)
+    stimulus = stimulus_of(layer, config)
     assert not module.run(stimulus).error
     weights = stimulus.weights.copy()
-    weights[1, 0] = 0b10 << 4
+    weights[1, 0] = code
     observed = module.run(replace(stimulus, weights=weights))
     assert observed.error
-    assert len(observed.results) == stimulus.schedule.result_words  # it goes on, with a zero
+    assert len(observed.results) == stimulus.schedule.result_words  # it goes on, with zeros
 
 
 @BOTH
@@ -200,7 +208,7 @@ def test_a_buffer_that_is_too_short_grows(engine: str) -> None:
     config = ODD.replace(max_in_features=16)
     layer = make_layer(4, 50, 3, seed=1)  # grows to 64: the buffer of ODD
     result = run(layer, config, engine=engine)
-    assert right(layer, result)
+    assert right(layer, config, result)
     assert result.activity == predicted(layer, ODD)
 
 
@@ -208,3 +216,44 @@ def test_a_buffer_that_is_too_short_grows(engine: str) -> None:
 def test_stalls_out_of_range_are_refused(rate: float, seed: int) -> None:
     with pytest.raises(InputError, match=r"^stall-(rate|seed) must be [^\n]*$"):
         Stalls(rate, seed)
+
+
+def test_fp16_keeps_signed_zeros_infinities_and_nans() -> None:
+    config = FLOATS.replace(columns=3)
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 6e-8, 65504, 1], np.float16)
+    weight = np.array(np.meshgrid(special, special)).reshape(2, -1).T.copy()  # 64 rows of 2
+    activation = np.array([[1, 1], [-1, 0], [0, -1], [np.inf, 1]], np.float16)
+    fed = operands.Operands(weight=weight, activation=activation, source="trace")
+    layer = make_layer(64, 2, 4, seed=0)
+    result = run(layer, config, engine="rtl", operands=fed)
+    expected = operands.reference(fed, config)
+    nan = np.isnan(expected)
+    assert nan.any()
+    assert np.array_equal(np.isnan(result.outputs), nan)
+    assert (result.outputs[nan].view(np.uint16) == 0x7E00).all()
+    same = result.outputs.view(np.uint16) == expected.view(np.uint16)
+    assert (same | nan).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lane", ["negate", "carry-fold", "grouped", "int8", "fp16"])
+def test_large_arrays_compute_what_numpy_does(lane: str) -> None:
+    for rows, columns in [(64, 64), (5, 64), (64, 3)]:
+        config = ArrayConfig(rows=rows, columns=columns, batch=3, max_in_features=256).baseline(
+            lane
+        )
+        layer = make_layer(150, 200, 5, seed=rows)
+        result = run(layer, config, engine="rtl")
+        assert right(layer, config, result)
+        assert result.activity == predicted(layer, config)
+
+
+@pytest.mark.parametrize("module", [pysim, rtl], ids=["pysim", "rtl"])
+def test_an_engine_gives_up_when_nothing_moves(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "patience", lambda stalls: 50)
+    stimulus = stimulus_of(make_layer(3, 7, 2, seed=0), ODD)
+    starved = replace(stimulus, activations=stimulus.activations[:-1])
+    with pytest.raises(HardwareHang, match="no transfer since cycle"):
+        module.run(starved)

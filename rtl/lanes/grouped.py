@@ -63,6 +63,8 @@ class GroupedLane(Lane):
         pick = data.StructLayout({"nonzero": 1, "negative": 1, "index": index_bits})
         return data.ArrayLayout(pick, config.tree_inputs)
 
+    recodes = True
+
     @classmethod
     def recode(cls, m: Module, config: ArrayConfig, weights: Value) -> Value:
         """Look up the pick of every group of trits."""

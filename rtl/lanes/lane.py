@@ -1,11 +1,16 @@
 """`Lane`: the interface of all lanes."""
 
+from typing import ClassVar
+
 from amaranth.hdl import Module, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwsim.config import ArrayConfig
 from hwsim.rtl.layouts import Trit
+
+RECODER_MODULE = "hwsim_recoder"
+"""Name of the recoder in emitted designs."""
 
 
 class Lane(wiring.Component):
@@ -73,10 +78,18 @@ class Lane(wiring.Component):
         """Return the layout of a recoded row of weights; as wide as the row itself."""
         return data.ArrayLayout(Trit, config.columns)
 
+    recodes: ClassVar[bool] = False
+    """Whether `recode` does anything."""
+
     @classmethod
     def recode(cls, m: Module, config: ArrayConfig, weights: Value) -> Value:
         """Return a recoded row of weights, `config.tile_row_bits` wide like the row itself."""
         return weights
+
+    @classmethod
+    def parts(cls, config: ArrayConfig) -> dict[str, wiring.Component]:
+        """Return the modules that an emitted design has once, by name, besides the lane."""
+        return {RECODER_MODULE: Recoder(config, cls)} if cls.recodes else {}
 
 
 class Recoder(wiring.Component):
