@@ -66,5 +66,8 @@ class HardwareHang(RuntimeError):
 
 
 def patience(stalls: Stalls) -> int:
-    """Return the cycles without any transfer after which an engine gives up."""
-    return int(200_000 / (1 - stalls.rate))
+    """Return the cycles without any transfer after which an engine gives up.
+
+    A tile computes for up to 4,096 cycles (`batch`) in which nothing need move.
+    """
+    return int(20_000 / (1 - stalls.rate))
