@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from hwsim.engines import pysim, rtl
+
 settings.register_profile("hwsim", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("hwsim")
 
@@ -20,3 +22,12 @@ def _fresh_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del os.environ["XDG_CACHE_HOME"]
     else:
         os.environ["XDG_CACHE_HOME"] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _little_patience() -> Iterator[None]:
+    """Hardware that hangs is found out quickly: these layers are small."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (pysim, rtl):
+            patch.setattr(module, "patience", lambda stalls: int(500 / (1 - stalls.rate)))
+        yield

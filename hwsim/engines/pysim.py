@@ -98,6 +98,10 @@ class _Bench:
                 taken = [s.accept(r) for s, r in zip(sources, readies, strict=True)]
                 if valid and ready:
                     results.append(data)
+                    if len(results) > stimulus.schedule.result_words:
+                        raise HardwareHang(
+                            f"more than the {len(results) - 1} result words of the layer"
+                        )
                 if any(taken) or (valid and ready):
                     moved = cycle
                 elif cycle - moved > patience(stalls):
