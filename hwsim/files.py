@@ -2,8 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from hwsim.errors import InputError
@@ -42,3 +42,10 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
     """Write `content` to `path`; it appears complete or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_together(folder: str | Path, contents: Mapping[str, str]) -> None:
+    """Write files, by name, into a folder: none appears before all have been written."""
+    with ExitStack() as stack:
+        for name, content in contents.items():
+            stack.enter_context(replacing(Path(folder) / name)).write_text(content)

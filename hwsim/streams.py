@@ -82,6 +82,37 @@ def outputs(words: Words, schedule: Schedule) -> NDArray[np.generic]:
     return sums
 
 
+def result_words(outputs: NDArray[np.generic], schedule: Schedule) -> Words:
+    """Return the result stream of a layer: what `outputs` undoes.
+
+    Every NaN becomes the one that the hardware makes.
+
+    Parameters
+    ----------
+    outputs
+        Sums, shape (tokens, out_features).
+    schedule
+        Of the layer.
+    """
+    config = schedule.config
+    if config.lane == "fp16":
+        values = np.where(np.isnan(outputs), np.array(np.nan, outputs.dtype), outputs)
+    else:
+        values = outputs.astype(f"<i{config.result_bits // 8}")
+    used = config.results_per_word
+    spare = config.result_bus_bits // 8 - used * values.itemsize
+    words = []
+    for first_token in range(0, schedule.tokens, config.batch):
+        for first_row in range(0, schedule.out_features, config.rows):
+            part = values[
+                first_token : first_token + config.batch, first_row : first_row + config.rows
+            ]
+            filled = np.pad(part, [(0, 0), (0, -part.shape[1] % used)])
+            packed = filled.view(np.uint8).reshape(-1, used * values.itemsize)
+            words.append(np.pad(packed, [(0, 0), (0, spare)]))
+    return np.concatenate(words)
+
+
 def _padded(array: NDArray[np.generic], rows: int, columns: int) -> NDArray[np.generic]:
     return np.pad(array, [(0, rows - array.shape[0]), (0, columns - array.shape[1])])
 

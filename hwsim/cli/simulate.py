@@ -80,7 +80,7 @@ def simulate(
     from hwsim.engines.stalls import Stalls
     from hwsim.operands import operands_of, reference
 
-    data = _read(layer, tokens, activations, seed)
+    data = read_layer(layer, tokens, activations, seed)
     fed = operands_of(data, array, kind=operands.value, seed=seed)
     stalls = Stalls(stall_rate, stall_seed)
     options: dict[str, Any] = {}
@@ -112,7 +112,10 @@ def simulate(
         raise typer.Exit(1)
 
 
-def _read(address: str | None, tokens: int | None, activations: Activations, seed: int) -> "Layer":
+def read_layer(
+    address: str | None, tokens: int | None, activations: Activations, seed: int
+) -> "Layer":
+    """Return the layer that a command is about: without an address, the shipped one."""
     from hwsim import trace
 
     if address is None:

@@ -1,23 +1,75 @@
 """``hwsim verilog``: the array as Verilog."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hwsim.cli.array import array_options
+from hwsim.cli.output import progress_bar
+from hwsim.cli.simulate import Activations, OperandKind, read_layer
 from hwsim.config import ArrayConfig
 
-EXAMPLE = "Example: hwsim verilog --rows 16 --columns 64 -o core.v"
+EXAMPLE = "Example: hwsim verilog --rows 16 --columns 64 -o core.v --testbench shipped"
+SHIPPED = "shipped"
 
 
 @array_options
 def verilog(
     array: ArrayConfig,
     output: Annotated[Path, typer.Option("-o", "--output", help="the file to write")],
+    testbench: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE[:NAME]",
+            help="write beside it a testbench that plays this layer of a trace, or the one that "
+            "ships with hwsim if it says 'shipped'",
+        ),
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(help="take the first TOKENS tokens", show_default=False)
+    ] = None,
+    activations: Annotated[
+        Activations, typer.Option(help="the trace's own, or random int8")
+    ] = Activations.trace,
+    seed: Annotated[int, typer.Option(help="of random activations and weights", min=0)] = 0,
+    stall_rate: Annotated[
+        float, typer.Option(help="how often ports wait in the testbench's run with stalls")
+    ] = 0.25,
+    stall_seed: Annotated[int, typer.Option(help="of the stalls", min=0)] = 0,
+    operands: Annotated[
+        OperandKind,
+        typer.Option(help="for int8 and fp16: the trace's values, or weights that are not ternary"),
+    ] = OperandKind.trace,
 ) -> None:
     """Write the array as Verilog, with AXI4-Stream ports: module hwsim_core."""
-    from hwsim.files import write_atomically
+    from hwsim.files import write_together
     from hwsim.verilog import to_verilog
 
-    write_atomically(output, to_verilog(array))
+    files: dict[str, str] = {}
+    if testbench is not None:
+        from hwsim import engines
+        from hwsim.engines.stalls import Stalls
+        from hwsim.operands import operands_of
+        from hwsim.testbench import make_testbench
+
+        address = None if testbench == SHIPPED else testbench
+        layer = read_layer(address, tokens, activations, seed)
+        schedule = engines.schedule_of(layer, array)
+        with progress_bar(f"testbench: {layer.name}", schedule.steps) as report:
+            files = make_testbench(
+                layer,
+                array,
+                source=output.name,
+                operands=operands_of(layer, array, kind=operands.value, seed=seed),
+                stalls=Stalls(stall_rate, stall_seed),
+                progress=report,
+            )
+        array = schedule.config
+    write_together(output.parent, {output.name: to_verilog(array), **files})
+    if testbench is not None:
+        print(
+            f"cd {shlex.quote(str(output.parent))} && "
+            f"iverilog -g2012 -o tb {output.name} {output.stem}_tb.v && vvp tb"
+        )

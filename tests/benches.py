@@ -1,0 +1,29 @@
+"""Running a testbench of emitted Verilog in Icarus."""
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+needs_icarus = pytest.mark.skipif(
+    shutil.which("iverilog") is None, reason="needs Icarus Verilog (iverilog)"
+)
+
+
+def icarus(files: Mapping[str, str], folder: Path) -> tuple[int, str]:
+    """Run `core_tb.v` on `core.v`; return the exit code and what was printed."""
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    compiled = subprocess.run(
+        ["iverilog", "-g2012", "-Wall", "-o", "tb", "core.v", "core_tb.v"],
+        cwd=folder, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (compiled.returncode, compiled.stderr) == (0, "")
+    # Without -n a simulation that stops waits for commands.
+    done = subprocess.run(
+        ["vvp", "-n", "tb"], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    assert done.stderr == ""
+    return done.returncode, done.stdout
