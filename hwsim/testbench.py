@@ -16,7 +16,7 @@ from hwsim.errors import InputError
 from hwsim.layer import Layer
 from hwsim.operands import Operands, operands_of, reference
 from hwsim.predict import predict_cycles
-from hwsim.rtl.top import TOP_MODULE
+from hwsim.rtl.top import TOPS
 from hwsim.schedule import Schedule
 
 TESTBENCH_MODULE = "hwsim_tb"
@@ -24,6 +24,8 @@ TESTBENCH_MODULE = "hwsim_tb"
 
 STALLS = Stalls(rate=0.25)
 """When ports wait in a testbench, unless told otherwise."""
+
+_DEVICES = {None: "testbench_stream.v", "axi-lite": "testbench_axil.v"}
 
 _ILLEGAL_BYTES = {"2bit": (0x02, 0x08, 0x20, 0x80), "base3": range(3**5, 256)}
 """Bytes of the weight stream that raise the error flag; for `2bit`, those with one such trit."""
@@ -33,11 +35,12 @@ _HEADER = """\
 // {array}
 // Stalls: rate {rate}, seed {seed}. Made by hwsim {version}. To run it, in this folder:
 //   $ iverilog -g2012 -o tb {source} {bench} && vvp tb
-//   $ verilator --binary --timing --top {top} {source} {bench} && obj_dir/V{top} +verilator+quiet
+//   $ verilator --binary --timing --top {bench_module} {source} {bench} \\
+//       && obj_dir/V{bench_module} +verilator+quiet
 
 /* verilator lint_off WIDTH */
 
-module {top};
+module {bench_module};
   hwsim_tb_player #(
 {parameters}
   ) player ();
@@ -52,6 +55,7 @@ def make_testbench(
     *,
     source: str,
     operands: Operands | None = None,
+    registers: str | None = None,
     stalls: Stalls = STALLS,
     engine: str = "rtl",
     progress: Callable[[int], None] = lambda steps: None,
@@ -73,6 +77,8 @@ def make_testbench(
         ``core_tb.v``, its vectors ``core_tb.*.hex``, and the FuseSoC description ``core.core``.
     operands
         What the array is fed with; `operands_of` the layer, if left out.
+    registers
+        As for `to_verilog`; the testbench then gives its commands through them.
     stalls
         Of the run with stalls; the same as an engine's.
     engine
@@ -90,6 +96,7 @@ def make_testbench(
     InputError
         If the array cannot run the layer, or a name does not fit into Verilog.
     """
+    top, _ = TOPS[registers]
     stem = source.rpartition(".")[0]
     if not re.fullmatch(r"[\w.+-]+\.s?v", source, re.ASCII):
         raise InputError(
@@ -110,7 +117,7 @@ def make_testbench(
     vectors = {port: f"{stem}_tb.{port}.hex" for port in words}
     bench = f"{stem}_tb.v"
     header = _HEADER.format(
-        module=TOP_MODULE,
+        module=top,
         layer=json.dumps(layer.name),
         out_features=layer.out_features,
         in_features=layer.in_features,
@@ -121,7 +128,7 @@ def make_testbench(
         version=metadata.version("hwsim"),
         source=source,
         bench=bench,
-        top=TESTBENCH_MODULE,
+        bench_module=TESTBENCH_MODULE,
         parameters=",\n".join(
             f"      .{name}({value})"
             for name, value in _parameters(schedule, words, vectors, stalls, stalled).items()
@@ -129,16 +136,16 @@ def make_testbench(
     )
     player = (
         resources.files("hwsim").joinpath(file).read_text()
-        for file in ("testbench.v", "testbench_stream.v")
+        for file in ("testbench.v", _DEVICES[registers])
     )
     return {
         bench: header + "\n".join(player),
         **{vectors[port]: _hex(words[port]) for port in words},
-        f"{stem}.core": _fusesoc_core(source, stem, bench, vectors.values()),
+        f"{stem}.core": _fusesoc_core(top, source, stem, bench, vectors.values()),
     }
 
 
-def _fusesoc_core(source: str, stem: str, bench: str, vectors: Iterable[str]) -> str:
+def _fusesoc_core(top: str, source: str, stem: str, bench: str, vectors: Iterable[str]) -> str:
     """Return the FuseSoC description of an array and its testbench: targets default, sim, lint."""
     description = {
         "name": f"hwsim:arrays:{re.sub('[^A-Za-z0-9]', '_', stem)}:0",
@@ -153,7 +160,7 @@ def _fusesoc_core(source: str, stem: str, bench: str, vectors: Iterable[str]) ->
             },
         },
         "targets": {
-            "default": {"filesets": ["rtl"], "toplevel": TOP_MODULE},
+            "default": {"filesets": ["rtl"], "toplevel": top},
             "sim": {
                 "default_tool": "icarus",
                 "filesets": ["rtl", "tb"],
@@ -166,7 +173,7 @@ def _fusesoc_core(source: str, stem: str, bench: str, vectors: Iterable[str]) ->
             "lint": {
                 "default_tool": "verilator",
                 "filesets": ["rtl"],
-                "toplevel": TOP_MODULE,
+                "toplevel": top,
                 "tools": {"verilator": {"mode": "lint-only"}},
             },
         },

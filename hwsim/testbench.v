@@ -60,7 +60,7 @@ module hwsim_tb_player #(
   reg weight_tvalid = 0, activation_tvalid = 0, result_tready = 0;
   reg [WEIGHT_BITS-1:0] weight_tdata = 0;
   reg [ACTIVATION_BITS-1:0] activation_tdata = 0;
-  wire weight_tready, activation_tready, result_tvalid, result_tlast, idle, busy, error, cycles_wrong;
+  wire weight_tready, activation_tready, result_tvalid, result_tlast, idle, busy, error, wrong;
   wire [RESULT_BITS-1:0] result_tdata;
 
   hwsim_tb_device #(
@@ -83,7 +83,7 @@ module hwsim_tb_player #(
       .idle(idle),
       .busy(busy),
       .error(error),
-      .cycles_wrong(cycles_wrong)
+      .wrong(wrong)
   );
 
   // The first fault ends the simulation; where the simulator allows it, with an exit code.
@@ -122,6 +122,8 @@ module hwsim_tb_player #(
       device.read_counters(counters);
       if (counters !== expected)
         fail($sformatf("the counters are %h, not %h", counters, expected));
+      @(posedge clk);
+      if (wrong !== 0) fail("counters or registers contradict what happens");
     end
   endtask
 
@@ -170,7 +172,7 @@ module hwsim_tb_player #(
         if (^{weight_tready, activation_tready, result_tvalid, busy, error} === 1'bx)
           fail("an output is X");
         if (idle !== ~busy) fail("whether a command is taken is not ~busy");
-        if (cycles_wrong !== 0) fail("the causes do not add up to the cycles");
+        if (wrong !== 0) fail("counters or registers contradict what happens");
         if (busy !== running) fail(busy ? "busy without a layer" : "not busy");
         if (cycle != 0 && error) fail("the error flag is raised");
         if (!running && (weight_tready || activation_tready || result_tvalid))

@@ -19,7 +19,7 @@ module hwsim_tb_device #(
     output idle,  // whether a command would be taken
     output busy,
     output error,
-    output cycles_wrong  // whether the counters contradict each other
+    output wrong  // whether the counters contradict each other
 );
   reg asked = 0, answered = 0;  // a command is offered where they differ: for one cycle
   reg [159:0] command_tdata = 0;
@@ -54,7 +54,7 @@ module hwsim_tb_device #(
       .cycles_fill_drain(fill_drain)
   );
 
-  assign cycles_wrong =
+  assign wrong =
       total !== compute + weight_stall + activation_stall + result_stall + fill_drain;
   assign idle = command_tready;
   always @(posedge clk) answered <= asked;

@@ -9,7 +9,7 @@ from hwsim.rtl.activations import activation_ram_shape
 from hwsim.rtl.lanes import LANE_MODULE, LANES
 from hwsim.rtl.platform import Emission
 from hwsim.rtl.ram import block_ram_verilog
-from hwsim.rtl.top import TOP_MODULE, Top
+from hwsim.rtl.top import TOPS
 
 
 @dataclass(frozen=True)
@@ -18,31 +18,35 @@ class Design:
 
     Attributes
     ----------
+    top
+        Name of the top module.
     rtlil
-        `hwsim_core` with its blocks, and one lane for all rows.
+        It with its blocks, and one lane for all rows.
     verilog
         The memory of the activation buffer.
     """
 
+    top: str
     rtlil: str
     verilog: str
 
 
-def emit(config: ArrayConfig) -> Design:
-    """Return the design of `config`.
+def emit(config: ArrayConfig, *, registers: str | None = None) -> Design:
+    """Return the design of `config`, with `registers` of a kind in `TOPS` before it.
 
     The texts depend on the configuration and the versions of hwsim and Amaranth alone: they have no
     source locations, so that they can be the key of a cache.
     """
     lane = LANES[config.lane]
-    parts = {**lane.parts(config), LANE_MODULE: lane(config), TOP_MODULE: Top(config)}
-    texts = [
+    name, top = TOPS[registers]
+    parts = {**lane.parts(config), LANE_MODULE: lane(config), name: top(config)}
+    *others, core = [
         rtlil.convert(part, name=name, platform=Emission(), emit_src=False)
         for name, part in parts.items()
     ]
     # Each is marked as the top of its own text; in the joined one only the core is.
-    *others, top = texts
     return Design(
-        rtlil="".join(text.replace("attribute \\top 1\n", "") for text in others) + top,
+        top=name,
+        rtlil="".join(text.replace("attribute \\top 1\n", "") for text in others) + core,
         verilog=block_ram_verilog(**activation_ram_shape(config)),
     )

@@ -1,6 +1,6 @@
 """`Top`: the core with the port names of AXI4-Stream."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,9 +8,35 @@ from hwsim.config import ArrayConfig
 from hwsim.rtl.core import Core
 from hwsim.rtl.counters import CAUSES
 from hwsim.rtl.layouts import Command
+from hwsim.rtl.registers import BUS_MEMBERS, RegisterBlock
 
 TOP_MODULE = "hwsim_core"
 """Name of the top module in emitted designs."""
+
+AXIL_TOP_MODULE = "hwsim_core_axil"
+"""Name of the top module with registers."""
+
+
+def _ports(config: ArrayConfig) -> dict[str, wiring.Member]:
+    members = {
+        "s_axis_command_tdata": In(Command.as_shape().size),
+        "s_axis_weight_tdata": In(config.weight_bus_bits),
+        "s_axis_activation_tdata": In(config.activation_bus_bits),
+        "m_axis_result_tdata": Out(config.result_bus_bits),
+        "m_axis_result_tvalid": Out(1),
+        "m_axis_result_tready": In(1),
+        "m_axis_result_tlast": Out(1),
+        "busy": Out(1),
+        "error": Out(1),
+    }
+    for name in ("command", "weight", "activation"):
+        members[f"s_axis_{name}_tvalid"] = In(1)
+        members[f"s_axis_{name}_tready"] = Out(1)
+    for name in ("weight", "activation"):
+        members[f"s_axis_{name}_tlast"] = In(1)
+    for name in ("total", *CAUSES):
+        members[f"cycles_{name}"] = Out(32)
+    return members
 
 
 class Top(wiring.Component):
@@ -35,25 +61,7 @@ class Top(wiring.Component):
 
     def __init__(self, config: ArrayConfig):
         self._config = config
-        members = {
-            "s_axis_command_tdata": In(Command.as_shape().size),
-            "s_axis_weight_tdata": In(config.weight_bus_bits),
-            "s_axis_activation_tdata": In(config.activation_bus_bits),
-            "m_axis_result_tdata": Out(config.result_bus_bits),
-            "m_axis_result_tvalid": Out(1),
-            "m_axis_result_tready": In(1),
-            "m_axis_result_tlast": Out(1),
-            "busy": Out(1),
-            "error": Out(1),
-        }
-        for name in ("command", "weight", "activation"):
-            members[f"s_axis_{name}_tvalid"] = In(1)
-            members[f"s_axis_{name}_tready"] = Out(1)
-        for name in ("weight", "activation"):
-            members[f"s_axis_{name}_tlast"] = In(1)
-        for name in ("total", *CAUSES):
-            members[f"cycles_{name}"] = Out(32)
-        super().__init__(members)
+        super().__init__(_ports(config))
 
     def elaborate(self, platform: object) -> Module:
         """Rename."""
@@ -80,3 +88,59 @@ class Top(wiring.Component):
         ]
         m.d.comb += [getattr(self, f"cycles_{n}").eq(core.cycles[n]) for n in ("total", *CAUSES)]
         return m
+
+
+class AxiLiteTop(wiring.Component):
+    """Module `hwsim_core_axil`: `Top` with its command and its counters in registers.
+
+    Parameters
+    ----------
+    config : ArrayConfig
+        All of it.
+
+    Members
+    -------
+    s_axil_* : AXI4-Lite in
+        Port of the `RegisterBlock`.
+    s_axis_weight_*, s_axis_activation_*, m_axis_result_*, busy, error
+        As in `Top`.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self._config = config
+        self._passed = {
+            name: member
+            for name, member in _ports(config).items()
+            if not name.startswith(("s_axis_command_", "cycles_"))
+        }
+        super().__init__(
+            self._passed | {f"s_axil_{name}": member for name, member in BUS_MEMBERS.items()}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Put the registers before the core."""
+        m = Module()
+        m.submodules.core = core = Top(self._config)
+        m.submodules.registers = registers = RegisterBlock()
+
+        def connect(outer: Value, inner: Value, flow: wiring.Flow) -> None:
+            m.d.comb += inner.eq(outer) if flow is In else outer.eq(inner)
+
+        for name, member in self._passed.items():
+            connect(getattr(self, name), getattr(core, name), member.flow)
+        for name, member in BUS_MEMBERS.items():
+            connect(getattr(self, f"s_axil_{name}"), getattr(registers, name), member.flow)
+        m.d.comb += [
+            core.s_axis_command_tdata.eq(registers.command.payload),
+            core.s_axis_command_tvalid.eq(registers.command.valid),
+            registers.command.ready.eq(core.s_axis_command_tready),
+            registers.busy.eq(core.busy),
+            registers.error.eq(core.error),
+        ]
+        for name in ("total", *CAUSES):
+            m.d.comb += getattr(registers, f"cycles_{name}").eq(getattr(core, f"cycles_{name}"))
+        return m
+
+
+TOPS = {None: (TOP_MODULE, Top), "axi-lite": (AXIL_TOP_MODULE, AxiLiteTop)}
+"""For each kind of registers, the name of the top module and the module."""

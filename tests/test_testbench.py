@@ -54,10 +54,15 @@ def a_layer(config: ArrayConfig, out: int = 11, inp: int = 22, tokens: int = 11)
     return make_layer(out, inp, tokens, seed=5, zero=zero)
 
 
-def with_core(layer: Layer, config: ArrayConfig, **options: Any) -> dict[str, str]:
+def with_core(
+    layer: Layer, config: ArrayConfig, registers: str | None = None, **options: Any
+) -> dict[str, str]:
     """Return a testbench with its core."""
-    files = make_testbench(layer, config, source="core.v", engine="pysim", **options)
-    return {"core.v": to_verilog(schedule_of(layer, config).config), **files}
+    files = make_testbench(
+        layer, config, source="core.v", registers=registers, engine="pysim", **options
+    )
+    core = to_verilog(schedule_of(layer, config).config, registers=registers)
+    return {"core.v": core, **files}
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +76,23 @@ def test_the_core_passes_in_the_predicted_cycles(config: ArrayConfig, tmp_path: 
     layer = a_layer(config)
     cycles = predict_cycles(schedule_of(layer, config)).total
     assert icarus(with_core(layer, config), tmp_path) == (0, f"PASS cycles={cycles}\n")
+
+
+@needs_icarus
+def test_the_registers_are_played_likewise(tmp_path: Path) -> None:
+    layer = a_layer(FOLDED)
+    files = with_core(layer, FOLDED, registers="axi-lite")
+    cycles = predict_cycles(schedule_of(layer, FOLDED)).total
+    assert icarus(files, tmp_path) == (0, f"PASS cycles={cycles}\n")
+    for change in (
+        (r"(s_axil_rdata = )|(\.rdata\(s_axil_rdata\))", r".rdata()"),
+        (r"(= start & )", r"\1~"),
+        (r"(= )_\w+ & awready", r"\g<1>1'b0"),
+    ):
+        changed, count = re.subn(*change, files["core.v"], count=1)
+        assert count == 1
+        code, printed = icarus({**files, "core.v": changed}, tmp_path)
+        assert (code, printed[:5]) == (1, "FAIL ")
 
 
 MUTATIONS = {
@@ -199,7 +221,8 @@ def test_verilator_passes_and_fails_likewise(folded: Mapping[str, str], tmp_path
         for file, text in {**folded, "core.v": core}.items():
             (folder / file).write_text(text)
         # The command in the testbench's first lines.
-        (command,) = re.findall(r"^//   \$ verilator (.*)", folded["core_tb.v"], re.MULTILINE)
+        lines = folded["core_tb.v"].replace(" \\\n//    ", "").splitlines()
+        (command,) = (x.partition("$ verilator ")[2] for x in lines if "$ verilator " in x)
         done = subprocess.run(
             f"{shlex.quote(str(VERILATOR))} {command}",
             shell=True, cwd=folder, capture_output=True, text=True, timeout=600,

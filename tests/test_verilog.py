@@ -31,13 +31,17 @@ CONFIGS = {
     "threes": ArrayConfig(rows=7, columns=5, lane="grouped", group=3, weight_encoding="base3"),
     "int8": ArrayConfig(rows=4, columns=6, batch=1, lane="int8", result_bus_bits=96),
 }
-EACH = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+EACH = pytest.mark.parametrize(
+    ("config", "registers"),
+    [*((config, None) for config in CONFIGS.values()), (CONFIGS["pairs"], "axi-lite")],
+    ids=[*CONFIGS, "registers"],
+)
 
 
 @needs_icarus
 @EACH
-def test_icarus_has_no_warnings(config: ArrayConfig, tmp_path: Path) -> None:
-    (tmp_path / "core.v").write_text(to_verilog(config))
+def test_icarus_has_no_warnings(config: ArrayConfig, registers: str | None, tmp_path: Path) -> None:
+    (tmp_path / "core.v").write_text(to_verilog(config, registers=registers))
     done = subprocess.run(
         ["iverilog", "-g2012", "-Wall", "-o", "core", "core.v"],
         cwd=tmp_path, capture_output=True, text=True, timeout=120,
@@ -47,8 +51,10 @@ def test_icarus_has_no_warnings(config: ArrayConfig, tmp_path: Path) -> None:
 
 @needs_verilator
 @EACH
-def test_verilator_has_no_warnings(config: ArrayConfig, tmp_path: Path) -> None:
-    (tmp_path / "core.v").write_text(to_verilog(config))
+def test_verilator_has_no_warnings(
+    config: ArrayConfig, registers: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "core.v").write_text(to_verilog(config, registers=registers))
     done = subprocess.run(
         [str(VERILATOR), "--lint-only", "--quiet", "core.v"],
         cwd=tmp_path, capture_output=True, text=True, timeout=120,

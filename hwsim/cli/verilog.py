@@ -1,6 +1,7 @@
 """``hwsim verilog``: the array as Verilog."""
 
 import shlex
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +16,23 @@ EXAMPLE = "Example: hwsim verilog --rows 16 --columns 64 -o core.v --testbench s
 SHIPPED = "shipped"
 
 
+class Registers(StrEnum):
+    """Buses that registers can be reached by."""
+
+    axi_lite = "axi-lite"
+
+
 @array_options
 def verilog(
     array: ArrayConfig,
     output: Annotated[Path, typer.Option("-o", "--output", help="the file to write")],
+    registers: Annotated[
+        Registers | None,
+        typer.Option(
+            help="take commands and show counters through registers: module hwsim_core_axil",
+            show_default=False,
+        ),
+    ] = None,
     testbench: Annotated[
         str | None,
         typer.Option(
@@ -62,12 +76,13 @@ def verilog(
                 layer,
                 array,
                 source=output.name,
+                registers=registers,
                 operands=operands_of(layer, array, kind=operands.value, seed=seed),
                 stalls=Stalls(stall_rate, stall_seed),
                 progress=report,
             )
         array = schedule.config
-    write_together(output.parent, {output.name: to_verilog(array), **files})
+    write_together(output.parent, {output.name: to_verilog(array, registers=registers), **files})
     if testbench is not None:
         print(
             f"cd {shlex.quote(str(output.parent))} && "
