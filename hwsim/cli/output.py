@@ -50,3 +50,15 @@ def progress_bar(description: str, total: int) -> Iterator[Callable[[int], None]
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(description, total=total)
         yield lambda done: progress.update(task, completed=done)
+
+
+@contextmanager
+def status(description: str) -> Iterator[Callable[[str], None]]:
+    """Show what is being done on stderr, if that is a terminal; give the function that is told."""
+    if not sys.stderr.isatty():
+        yield lambda what: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(description) as shown:
+        yield lambda what: shown.update(f"{description}: {what}")

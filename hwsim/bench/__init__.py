@@ -1,0 +1,227 @@
+"""Speed of the engines beside that of other simulators, on the same layer in one run.
+
+Each contender is prepared and run in a process of its own, which stays alive, so that runs can
+alternate and the memory of each is its own. Slow ones are given fewer row blocks of the layer: what
+is compared is work per second.
+"""
+
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from hwsim.config import ArrayConfig
+from hwsim.layer import Layer
+from hwsim.predict import predict
+
+
+@dataclass(frozen=True)
+class Job:
+    """A layer of seeded random trits on an array.
+
+    Attributes
+    ----------
+    config
+        The array; its buffer holds `in_features`.
+    out_features, in_features, tokens
+        Shape of the layer.
+    zero_fraction
+        Share of zero trits; 0.42 is that of BitNet b1.58 2B4T.
+    """
+
+    config: ArrayConfig
+    out_features: int
+    in_features: int
+    tokens: int
+    zero_fraction: float = 0.42
+
+    @property
+    def layer(self) -> Layer:
+        """The data."""
+        rng = np.random.default_rng(0)
+        shape = (self.out_features, self.in_features)
+        signs = rng.integers(0, 2, shape, dtype=np.int8) * np.int8(2) - np.int8(1)
+        return Layer(
+            name="bench",
+            weight=signs * (rng.random(shape, np.float32) >= self.zero_fraction),
+            weight_scale=1.0,
+            activation=rng.integers(-128, 128, (self.tokens, self.in_features), dtype=np.int8),
+            activation_scale=np.ones(self.tokens, np.float32),
+        )
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the layer."""
+        return self.out_features * self.in_features * self.tokens
+
+    @property
+    def cycles(self) -> int:
+        """Cycles that the array takes."""
+        return predict(
+            self.config,
+            out_features=self.out_features,
+            in_features=self.in_features,
+            tokens=self.tokens,
+        ).cycles.total
+
+    def within(self, *, cycles: int | None = None, macs: int | None = None) -> "Job":
+        """Return the job with about as many row blocks as fit, at least one."""
+        blocks = -(-self.out_features // self.config.rows)
+        if cycles is not None:
+            blocks = min(blocks, blocks * cycles // self.cycles)
+        if macs is not None:
+            blocks = min(blocks, macs // (self.config.rows * self.in_features * self.tokens))
+        rows = max(1, blocks) * self.config.rows
+        return replace(self, out_features=min(rows, self.out_features))
+
+
+@dataclass(frozen=True)
+class Work:
+    """One run.
+
+    Attributes
+    ----------
+    seconds
+        Of simulation, without preparation.
+    cycles
+        Simulated; None for those that compute cycles instead of simulating them.
+    macs
+        Of the layer that was run.
+    """
+
+    seconds: float
+    cycles: int | None
+    macs: int
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A simulator.
+
+    Attributes
+    ----------
+    name
+        As it is chosen.
+    what
+        What it does, in a few words.
+    missing
+        Says what is not installed, or nothing.
+    prepare
+        Gets the job and an empty folder, builds, returns what makes a run.
+    """
+
+    name: str
+    what: str
+    missing: Callable[[], str | None]
+    prepare: Callable[[Job, Path], Callable[[], Work]]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All runs of one contender.
+
+    Attributes
+    ----------
+    contender
+        Its name.
+    build_s
+        Preparation, from an empty cache.
+    works
+        The runs.
+    peak_mb
+        Largest memory of its process or of a child.
+    """
+
+    contender: str
+    build_s: float
+    works: tuple[Work, ...]
+    peak_mb: float
+
+    @property
+    def cycles_per_s(self) -> float | None:
+        """Median rate of simulated cycles."""
+        rates = [work.cycles / work.seconds for work in self.works if work.cycles is not None]
+        return statistics.median(rates) if rates else None
+
+    @property
+    def macs_per_s(self) -> float:
+        """Median rate of the layer's multiply-accumulates."""
+        return statistics.median(work.macs / work.seconds for work in self.works)
+
+    @property
+    def spread(self) -> float:
+        """Slowest run over fastest."""
+        seconds = [work.seconds for work in self.works]
+        return max(seconds) / min(seconds)
+
+
+def contenders() -> dict[str, Contender]:
+    """Return all contenders by name."""
+    from hwsim.bench import own, peers
+
+    return {c.name: c for c in (*own.CONTENDERS, *peers.CONTENDERS)}
+
+
+def measure(names: list[str], job: Job, *, repeat: int) -> Iterator[str | Measurement]:
+    """Prepare each contender, then run all in turn, `repeat` times.
+
+    Yields
+    ------
+    str or Measurement
+        What is being done; at the end the measurements, one a contender.
+    """
+    with ExitStack() as stack:
+        pools: dict[str, Executor] = {}
+        built = {}
+        for name in names:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"hwsim-{name}-"))
+            pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+            pools[name] = stack.enter_context(pool)
+            yield f"{name}: build"
+            built[name] = pools[name].submit(_prepare, name, job, folder).result()
+        works: dict[str, list[Work]] = {name: [] for name in names}
+        for turn in range(repeat):
+            for name in names:
+                yield f"{name}: run {turn + 1} of {repeat}"
+                works[name].append(pools[name].submit(_run).result())
+        for name in names:
+            peak_mb = pools[name].submit(_peak_mb).result()
+            yield Measurement(name, built[name], tuple(works[name]), peak_mb)
+
+
+# What follows runs in the contender's own process.
+
+_prepared: Callable[[], Work]
+
+
+def _prepare(name: str, job: Job, folder: str) -> float:
+    global _prepared
+    import os
+    import time
+
+    # Builds are made anew: their time is a part of the result.
+    os.environ["XDG_CACHE_HOME"] = folder
+    contender = contenders()[name]
+    started = time.perf_counter()
+    _prepared = contender.prepare(job, Path(folder))
+    return time.perf_counter() - started
+
+
+def _run() -> Work:
+    return _prepared()
+
+
+def _peak_mb() -> float:
+    import resource
+
+    peaks = (
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return max(peaks) / 1024

@@ -1,0 +1,111 @@
+"""``hwsim bench``: the engines beside other simulators, on the same layer."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from hwsim.cli.array import array_options
+from hwsim.cli.output import JsonFile, print_table, status, write_json
+from hwsim.config import ArrayConfig
+from hwsim.errors import InputError
+
+EXAMPLE = "Example: hwsim bench --only hwsim-rtl --only verilator"
+
+
+@array_options(default="default-64x64")
+def bench(
+    array: ArrayConfig,
+    out_features: Annotated[int, typer.Option(help="of the layer", min=1)] = 6912,
+    in_features: Annotated[int, typer.Option(help="of the layer", min=1)] = 2560,
+    tokens: Annotated[int, typer.Option(help="of the layer", min=1)] = 8,
+    repeat: Annotated[int, typer.Option(help="runs of each", min=1)] = 3,
+    only: Annotated[
+        list[str] | None, typer.Option(help="a contender; may be given more than once")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure speeds as ratios in one run, with those simulators that are installed.
+
+    Nothing is installed by this command. Slow simulators run fewer row blocks of the layer.
+    """
+    from hwsim import bench
+
+    known = bench.contenders()
+    for name in only or ():
+        if name not in known:
+            raise InputError(f"--only {name}: no such contender; known: {', '.join(known)}")
+    reasons = {name: known[name].missing() for name in only or known}
+    absent = {name: reason for name, reason in reasons.items() if reason is not None}
+    names = [name for name in reasons if name not in absent]
+    if not names:
+        raise InputError("; ".join(f"{name}: {reason}" for name, reason in absent.items()))
+    array.check_in_features(in_features, where="bench")
+    job = bench.Job(array.for_in_features(in_features), out_features, in_features, tokens)
+    measurements: list[bench.Measurement] = []
+    with status("bench") as tell:
+        for event in bench.measure(names, job, repeat=repeat):
+            if isinstance(event, str):
+                tell(event)
+            else:
+                measurements.append(event)
+    if json_file != "-":
+        _print(job, measurements, known, absent)
+    if json_file is not None:
+        content: dict[str, Any] = {
+            "array": array.model_dump(),
+            "layer": {
+                "out_features": out_features,
+                "in_features": in_features,
+                "tokens": tokens,
+                "zero_fraction": job.zero_fraction,
+            },
+            "contenders": [
+                {
+                    **asdict(m),
+                    "what": known[m.contender].what,
+                    "cycles_per_s": m.cycles_per_s,
+                    "macs_per_s": m.macs_per_s,
+                    "spread": m.spread,
+                }
+                for m in measurements
+            ],
+            "absent": absent,
+        }
+        write_json(json_file, content)
+
+
+def _print(
+    job: Any, measurements: list[Any], known: dict[str, Any], absent: dict[str, str]
+) -> None:
+    first = measurements[0]
+    rows = []
+    for m in measurements:
+        ratio = (
+            "" if m.cycles_per_s is None else f"{m.cycles_per_s / (first.cycles_per_s or 1):.4g}"
+        )
+        rows.append(
+            (
+                m.contender,
+                f"{m.build_s:.1f}",
+                "" if m.cycles_per_s is None else f"{m.cycles_per_s:,.0f}",
+                ratio,
+                f"{m.macs_per_s / 1e6:,.4g}",
+                f"{m.macs_per_s / first.macs_per_s:.4g}",
+                f"{m.spread:.2f}",
+                f"{m.peak_mb:,.0f}",
+            )
+        )
+    array = job.config
+    title = (
+        f"{job.out_features} x {job.in_features}, {job.tokens} tokens on {array.rows} x "
+        f"{array.columns} {array.lane} lanes; medians of {len(first.works)}, ratios to "
+        f"{first.contender}"
+    )
+    columns = ("simulator", "build s", "cycles/s", "ratio", "M MAC/s", "ratio", "spread", "MB")
+    print_table(title, columns, rows)
+    print("spread: slowest run over fastest; MB: peak memory of the process")
+    for m in measurements:
+        print(f"{m.contender}: {known[m.contender].what}")
+    for name, reason in absent.items():
+        print(f"{name}: left out, {reason}")

@@ -1,0 +1,88 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hwsim.bench import Job, Measurement, Work, contenders, measure
+from hwsim.config import ArrayConfig, preset
+
+TINY = preset("tiny").replace(max_in_features=64)
+JOB = Job(TINY, out_features=22, in_features=30, tokens=3)
+
+
+def test_the_layer_is_seeded_and_has_its_share_of_zeros() -> None:
+    job = Job(ArrayConfig(), out_features=400, in_features=500, tokens=2)
+    layer = job.layer
+    assert layer.zero_fraction == pytest.approx(0.42, abs=0.01)
+    assert np.array_equal(layer.weight, job.layer.weight)
+    assert (layer.weight == 1).sum() == pytest.approx((layer.weight == -1).sum(), rel=0.05)
+
+
+def test_a_slow_simulator_gets_whole_row_blocks() -> None:
+    assert JOB.within() == JOB
+    assert JOB.within(cycles=JOB.cycles) == JOB
+    less = JOB.within(cycles=JOB.cycles // 2)
+    assert less.out_features % TINY.rows == 0
+    assert TINY.rows < less.out_features < JOB.out_features
+    assert less.cycles < 0.7 * JOB.cycles  # filling and draining take some of it
+    assert JOB.within(cycles=1).out_features == TINY.rows
+    assert JOB.within(macs=2 * TINY.rows * 30 * 3).out_features == 2 * TINY.rows
+
+
+def test_rates_are_medians() -> None:
+    works = (Work(1.0, 10, 100), Work(2.0, 10, 100), Work(4.0, 10, 100))
+    m = Measurement("x", 0.0, works, 0.0)
+    assert (m.cycles_per_s, m.macs_per_s, m.spread) == (5.0, 50.0, 4.0)
+    assert Measurement("x", 0.0, (Work(1.0, None, 9),), 0.0).cycles_per_s is None
+
+
+def measured(name: str) -> Measurement:
+    (result,) = (e for e in measure([name], JOB, repeat=2) if isinstance(e, Measurement))
+    return result
+
+
+@pytest.mark.parametrize("name", ["hwsim-rtl", "verilator", "icarus"])
+def test_contenders_simulate_the_cycles_of_the_layer(name: str) -> None:
+    reason = contenders()[name].missing()
+    if reason is not None:
+        pytest.skip(reason)
+    result = measured(name)
+    assert len(result.works) == 2
+    assert result.build_s > 0
+    assert result.peak_mb > 1
+    for work in result.works:
+        assert work.seconds > 0
+        if name == "icarus":  # its testbench plays the layer more than once
+            assert work.cycles is not None
+            assert work.cycles > JOB.cycles
+        else:
+            assert (work.cycles, work.macs) == (JOB.cycles, JOB.macs)
+
+
+def hwsim(*options: object) -> "subprocess.CompletedProcess[str]":
+    program = shutil.which("hwsim", path=str(Path(sys.executable).parent))
+    assert program
+    return subprocess.run([program, *map(str, options)], capture_output=True, text=True)
+
+
+def test_the_command_reports_all_that_it_ran(tmp_path: Path) -> None:
+    done = hwsim(
+        "bench", "--preset", "tiny", "--out-features", 8, "--in-features", 8, "--repeat", 1,
+        "--only", "hwsim-pysim", "--only", "hwsim-rtl", "--json", "-",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    content: dict[str, Any] = json.loads(done.stdout)
+    assert [c["contender"] for c in content["contenders"]] == ["hwsim-pysim", "hwsim-rtl"]
+    assert all(c["cycles_per_s"] > 0 for c in content["contenders"])
+    assert content["absent"] == {}
+
+
+def test_an_unknown_contender_is_refused() -> None:
+    done = hwsim("bench", "--only", "abacus")
+    assert done.returncode == 2
+    assert done.stderr.startswith("hwsim: --only abacus: no such contender; known: hwsim-")
