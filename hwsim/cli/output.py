@@ -62,3 +62,18 @@ def status(description: str) -> Iterator[Callable[[str], None]]:
 
     with Console(stderr=True).status(description) as shown:
         yield lambda what: shown.update(f"{description}: {what}")
+
+
+@contextmanager
+def step_bar(description: str, steps: int) -> Iterator[Callable[[str], None]]:
+    """Show steps done and the time left, on a terminal; give the function that is told of each."""
+    if not sys.stderr.isatty():
+        yield lambda step: None
+        return
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(description, total=steps)
+        yield lambda step: progress.update(task, advance=1, description=f"{description}: {step}")

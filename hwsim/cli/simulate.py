@@ -15,13 +15,11 @@ from hwsim.config import MULTIPLIER_LANES, ArrayConfig
 from hwsim.errors import InputError
 
 if TYPE_CHECKING:
-    from hwsim.engines import Run
     from hwsim.layer import Layer
 
 EXAMPLE = "Example: hwsim simulate --layer model.safetensors:blocks.0.ffn.up --rows 8 --check"
 SHIPPED_TRACE = "adder-trace.safetensors"
 SHIPPED_LAYER = "blocks.0.ffn.up"
-_SCOPES = ("arithmetic", "core")
 
 
 class Activations(StrEnum):
@@ -44,6 +42,14 @@ def simulate(
     layer: Annotated[
         str | None,
         typer.Option(metavar="FILE[:NAME]", help="a layer of a trace [default: a shipped one]"),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="all linear layers of a model, a config.json or a trace, instead of one layer",
+            show_default=False,
+        ),
     ] = None,
     engine: Annotated[str, typer.Option(help="pysim or rtl")] = "rtl",
     tokens: Annotated[
@@ -70,15 +76,60 @@ def simulate(
     vcd: Annotated[
         Path | None, typer.Option(help="write waveforms (pysim only)", show_default=False)
     ] = None,
+    jobs: Annotated[int, typer.Option(help="with --model: layers side by side", min=1)] = 1,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            help="with --model: run so many row blocks a layer", min=1, show_default=False
+        ),
+    ] = None,
+    zero_fraction: Annotated[
+        float, typer.Option(help="with --model NAME: share of zero trits", min=0, max=1)
+    ] = 0.42,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="with --model: keep results here, resume", show_default=False
+        ),
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Run a layer on the array, cycle by cycle, and price what happened."""
+    if model is not None:
+        for name, given in (("--layer", layer), ("--output", output), ("--vcd", vcd)):
+            if given is not None:
+                raise InputError(f"{name} and --model cannot both be given")
+        if sample is not None and stall_rate:
+            raise InputError("--stall-rate and --sample cannot both be given")
+        from hwsim.cli.model import simulate_model
+        from hwsim.engines.stalls import Stalls
+        from hwsim.whole_model import Plan
+
+        simulate_model(
+            model,
+            Plan(
+                config=array,
+                engine=engine,
+                kind=operands.value,
+                stalls=Stalls(stall_rate, stall_seed),
+                check=check,
+                sample=sample,
+                seed=seed,
+            ),
+            tokens=tokens,
+            zero_fraction=zero_fraction,
+            jobs=jobs,
+            folder=results,
+            json_file=json_file,
+        )
+        return
     started = time.perf_counter()
     import numpy as np
 
     from hwsim import engines
     from hwsim.engines.stalls import Stalls
     from hwsim.operands import operands_of, reference
+    from hwsim.results import describe
 
     data = read_layer(layer, tokens, activations, seed)
     fed = operands_of(data, array, kind=operands.value, seed=seed)
@@ -132,51 +183,6 @@ def read_layer(
     return layer if tokens is None else layer.take(tokens)
 
 
-def describe(
-    layer: "Layer", array: ArrayConfig, engine: str, run: "Run", *, stalled: bool
-) -> dict[str, Any]:
-    """Return what a run showed, beside what was predicted and what it costs."""
-    from hwsim.energy import price
-    from hwsim.energy_tables import EnergyTable
-    from hwsim.predict import predict
-
-    array = array.for_in_features(layer.in_features)
-    table = EnergyTable.load()
-    shape = {
-        "out_features": layer.out_features,
-        "in_features": layer.in_features,
-        "tokens": layer.tokens,
-    }
-
-    def energy_pj(activity: Any, config: ArrayConfig) -> dict[str, dict[str, float]]:
-        return {
-            s: price(activity, config, table, scope=s, extrapolate=True).as_dict() for s in _SCOPES
-        }
-
-    predicted = predict(array, **shape)
-    baseline = {}
-    for lane in MULTIPLIER_LANES:
-        # The same rows, columns, batch, clock and buses; only the lane is another.
-        other = array.baseline(lane)
-        expected = predict(other, **shape)
-        baseline[lane] = {
-            "cycles": expected.cycles.total,
-            "energy_pj": energy_pj(expected, other),
-        }
-    return {
-        "engine": engine,
-        "array": array.model_dump(),
-        "layer": {"name": layer.name, **shape, "zero_fraction": layer.zero_fraction},
-        "cycles": run.activity.cycles.as_dict(),
-        "stall_free_cycles": predicted.cycles.total,
-        "predicted_cycles": None if stalled else predicted.cycles.total,
-        "activity": run.activity.as_dict(),
-        "energy_pj": energy_pj(run.activity, array),
-        "baseline": baseline,
-        "engine_s": run.engine_s,
-    }
-
-
 def _print(result: dict[str, Any]) -> None:
     layer, array, cycles = result["layer"], result["array"], result["cycles"]
     print(
@@ -200,7 +206,7 @@ def _print(result: dict[str, Any]) -> None:
     ]
     prices = [
         (scope, *(f"{energy[scope]['total'] / macs:.4g}" for energy in energies))
-        for scope in _SCOPES
+        for scope in result["energy_pj"]
     ]
     print_table("Energy at 7 nm; without wires, clock tree and leakage", columns, prices)
     if result["checked"] is not None:

@@ -93,3 +93,34 @@ def test_an_interrupted_run_leaves_nothing(folder: Path) -> None:
     assert run.returncode == 130, errors
     assert "Traceback" not in errors
     assert [file.name for file in folder.iterdir()] == ["t.safetensors"]
+
+
+def test_a_whole_model_is_run_side_by_side_and_kept(folder: Path) -> None:
+    layers = [make_layer(5, 11, 3, seed=s, name=f"b.{s}") for s in range(3)]
+    trace.write(folder / "m.safetensors", layers, model="test", source="test")
+    options = ("--model", "m.safetensors", *SMALL, "--check", "--jobs", 2, "--results", "kept")
+    result = json.loads(hwsim("simulate", *options, "--json", "-", folder=folder).stdout)
+    assert [r["layer"]["name"] for r in result["layers"]] == ["b.0", "b.1", "b.2"]
+    assert result["checked"] is True
+    assert result["cycles"]["total"] == result["predicted_cycles"]
+    assert result["activity"]["macs"] == 3 * 5 * 11 * 3
+    assert sorted(p.name for p in (folder / "kept").iterdir()) == [
+        "layers", "layers.parquet", "results.json",
+    ]  # fmt: skip
+    assert "outputs equal numpy" in hwsim("simulate", *options, folder=folder).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--model", "no-such-model"), "no such model"),
+        (("--model", "absent.safetensors"), "absent.safetensors: no such file"),
+        (("--model", "t.safetensors", "--layer", "t.safetensors"), "cannot both be given"),
+        (("--model", "t.safetensors", "--tokens", "4"), "tokens must be from 1 to 3"),
+        (("--model", "bitnet-b1.58-3b", "--tokens", "0"), "tokens must be at least 1"),
+    ],
+)
+def test_a_bad_model_is_one_line(folder: Path, options: tuple[str, ...], message: str) -> None:
+    done = hwsim("simulate", *options, *SMALL, folder=folder, code=2)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,89 @@
+"""``hwsim simulate --model``: all linear layers of a model."""
+
+import sys
+import time
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from hwsim.cli.output import print_table, step_bar, write_json
+
+if TYPE_CHECKING:
+    from hwsim.whole_model import Plan, Source
+
+
+def simulate_model(
+    model: str,
+    plan: "Plan",
+    *,
+    tokens: int | None,
+    zero_fraction: float,
+    jobs: int,
+    folder: Path | None,
+    json_file: str | None,
+) -> None:
+    """Run the layers, print sums, write what was asked for; exit 1 if a check failed."""
+    from hwsim import whole_model
+
+    started = time.perf_counter()
+    sources, data = _sources(model, tokens=tokens, zero_fraction=zero_fraction, seed=plan.seed)
+    with ExitStack() as stack:
+        executor: Executor | None = None
+        if jobs > 1:
+            executor = stack.enter_context(ProcessPoolExecutor(jobs))
+        advance = stack.enter_context(step_bar(model, len(sources)))
+        layers = whole_model.run_model(
+            sources, plan, executor=executor, folder=folder, progress=advance
+        )
+    content = whole_model.summary(model, layers)
+    content |= {"data": data, "wall_s": time.perf_counter() - started}
+    if folder is not None:
+        whole_model.write_results(folder, content)
+    if json_file != "-":
+        _print(content)
+    if json_file is not None:
+        write_json(json_file, content)
+    if content["checked"] is False:
+        wrong = [r["layer"]["name"] for r in layers if not r["checked"]]
+        print(f"hwsim: outputs differ from numpy in {', '.join(wrong)}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _sources(
+    model: str, *, tokens: int | None, zero_fraction: float, seed: int
+) -> "tuple[list[Source], str]":
+    """Return the layers, and in words what their data are."""
+    from hwsim import whole_model
+    from hwsim.models import find_model
+
+    if model.endswith(".safetensors"):
+        return whole_model.sources_of_trace(model, tokens=tokens), "the trace's own"
+    shape = find_model(model)
+    sources = whole_model.sources_of_shape(
+        shape, tokens=1 if tokens is None else tokens, zero_fraction=zero_fraction, seed=seed
+    )
+    return sources, f"seeded ({seed}), {zero_fraction:.0%} zero trits"
+
+
+def _print(content: dict[str, Any]) -> None:
+    layers, array = content["layers"], content["array"]
+    print(
+        f"{content['model']}: {len(layers)} layers, data {content['data']}, on {array['rows']} x "
+        f"{array['columns']} {array['lane']} lanes, batch {array['batch']}, engine "
+        f"{content['engine']}"
+    )
+    total = content["cycles"]["total"]
+    rows = [(name, f"{n:,}", f"{n / total:.1%}") for name, n in content["cycles"].items()]
+    print_table("Cycles", ("cause", "cycles", "share"), rows)
+    macs = content["activity"]["macs"]
+    print(f"predicted from the shapes: {content['predicted_cycles']:,} cycles")
+    print(f"{macs:,} MACs, {content['activity']['nonzero_macs'] / macs:.1%} not with zero")
+    for scope, energy in content["energy_pj"].items():
+        pj = energy["total"]
+        print(f"energy, {scope}: {pj / 1e9:.4g} mJ, {pj / macs:.4g} pJ a MAC")
+    print(f"{content['engine_s']:.2f} s in the engine, {content['wall_s']:.2f} s in all")
+    if content["checked"]:
+        print("outputs equal numpy")

@@ -1,0 +1,402 @@
+"""Whole models: every linear layer through an engine, one after the other or side by side.
+
+The layers come from a trace, with their own data, or from a shape, with seeded data. They are made
+where they are run, so memory does not grow with the model. With a folder for results, a run that
+was interrupted goes on where it stopped.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwsim import engines
+from hwsim.config import ArrayConfig
+from hwsim.engines import Run
+from hwsim.engines.stalls import Stalls
+from hwsim.errors import InputError
+from hwsim.files import replacing, write_atomically
+from hwsim.layer import Layer
+from hwsim.models import ModelShape
+from hwsim.operands import Kind, Operands, operands_of, reference
+from hwsim.predict import predict
+from hwsim.results import describe
+
+ZERO_FRACTION = 0.42
+"""Share of zero trits in BitNet b1.58 2B4T (measured on its published weights)."""
+
+
+class Source(Protocol):
+    """Where a layer comes from; small, so that it can be sent to another process."""
+
+    @property
+    def name(self) -> str:
+        """Name of the layer in the model."""
+
+    def load(self) -> Layer:
+        """Return the layer, with activations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceSource:
+    """A layer of a trace.
+
+    Attributes
+    ----------
+    path
+        The file.
+    name
+        Name of the layer.
+    tokens
+        Take the first so many tokens; all, if None.
+    """
+
+    path: str
+    name: str
+    tokens: int | None = None
+
+    def load(self) -> Layer:
+        """Read it."""
+        from hwsim import trace
+
+        layer = trace.read(self.path).layer(self.name)
+        if layer.activation is None:
+            raise InputError(f"{self.path}: layer {self.name}: has no activations")
+        return layer if self.tokens is None else layer.take(self.tokens)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeededSource:
+    """A layer of a model's shape, with random data.
+
+    Attributes
+    ----------
+    name
+        Name of the layer; it is a part of the seed.
+    out_features, in_features, tokens
+        Shape.
+    zero_fraction
+        Probability of a zero trit; signs are fair.
+    seed
+        Of the model.
+    """
+
+    name: str
+    out_features: int
+    in_features: int
+    tokens: int
+    zero_fraction: float
+    seed: int
+
+    def load(self) -> Layer:
+        """Draw it: trits, and activations that are normal with a deviation of 32."""
+        digest = hashlib.sha256(f"{self.seed} {self.name}".encode()).digest()
+        rng = np.random.default_rng(list(digest))
+        shape = (self.out_features, self.in_features)
+        activation = np.rint(rng.normal(0, 32, (self.tokens, self.in_features)))
+        return Layer(
+            name=self.name,
+            weight=_draw_trits(rng, shape, self.zero_fraction),
+            weight_scale=1.0,
+            activation=activation.clip(-127, 127).astype(np.int8),
+            activation_scale=np.ones(self.tokens, np.float32),
+        )
+
+
+def _draw_trits(
+    rng: np.random.Generator, shape: tuple[int, int], zero_fraction: float
+) -> NDArray[np.int8]:
+    """Draw trits by looking up 16 random bits each: as fast as the bits come."""
+    zeros = round(zero_fraction * (1 << 16))
+    trit_of = np.ones(1 << 16, np.int8)
+    trit_of[:zeros] = 0
+    trit_of[zeros + (len(trit_of) - zeros) // 2 :] = -1
+    return trit_of[rng.integers(0, 1 << 16, shape, dtype=np.uint16)]
+
+
+def sources_of_shape(
+    model: ModelShape, *, tokens: int, zero_fraction: float = ZERO_FRACTION, seed: int = 0
+) -> list[Source]:
+    """Return all linear layers of a model's blocks, with seeded data.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range.
+    """
+    if tokens < 1:
+        raise InputError(f"tokens must be at least 1, not {tokens}")
+    if not 0 <= zero_fraction <= 1:
+        raise InputError(f"zero_fraction must be from 0 to 1, not {zero_fraction}")
+    return [
+        SeededSource(
+            name=f"blocks.{block}.{linear.name}",
+            out_features=linear.out_features,
+            in_features=linear.in_features,
+            tokens=tokens,
+            zero_fraction=zero_fraction,
+            seed=seed,
+        )
+        for block in range(model.layers)
+        for linear in model.linears
+    ]
+
+
+def sources_of_trace(path: str | Path, *, tokens: int | None = None) -> list[Source]:
+    """Return all layers of a trace.
+
+    Raises
+    ------
+    InputError
+        If the file is not a trace.
+    """
+    from hwsim import trace
+
+    names = trace.read(path).names
+    return [TraceSource(path=str(path), name=name, tokens=tokens) for name in names]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How layers are run.
+
+    Attributes
+    ----------
+    config
+        The array. Its buffer holds the longest layer.
+    engine
+        One of `hwsim.engines.ENGINES`.
+    kind
+        What the baselines' lanes are fed with: see `operands_of`.
+    stalls
+        When ports wait.
+    check
+        Compare the outputs with numpy.
+    sample
+        Row blocks of each layer that are run; all, if None. See `run_layer`.
+    seed
+        Of the choice of row blocks, and of weights that a trace lacks.
+    """
+
+    config: ArrayConfig
+    engine: str
+    kind: Kind = "trace"
+    stalls: Stalls = field(default_factory=Stalls)
+    check: bool = False
+    sample: int | None = None
+    seed: int = 0
+
+
+def run_layer(source: Source, plan: Plan) -> dict[str, Any]:
+    """Run one layer and describe it, as ``hwsim simulate`` does.
+
+    With `Plan.sample`, so many row blocks are chosen at random and run each by itself. Cycles and
+    all counts that do not depend on data are then predicted, which is exact; `nonzero_macs` is
+    estimated, and `sampled` holds the estimate with its 95 % confidence interval (Student's t, with
+    the correction for a finite population).
+    """
+    layer = source.load()
+    fed = operands_of(layer, plan.config, kind=plan.kind, seed=plan.seed)
+    if plan.sample is not None:
+        return _run_sample(layer, fed, plan, plan.sample)
+    run, checked = _run(layer, fed, plan)
+    stalled = plan.stalls.rate > 0
+    result = describe(layer, plan.config, plan.engine, run, stalled=stalled)
+    return result | {"operands": fed.source, "checked": checked}
+
+
+def _run(layer: Layer, fed: Operands, plan: Plan) -> tuple[Run, bool | None]:
+    """Run a layer; say whether its outputs are right, if that is asked for."""
+    run = engines.run(layer, plan.config, engine=plan.engine, operands=fed, stalls=plan.stalls)
+    if not plan.check:
+        return run, None
+    expected = reference(fed, plan.config)
+    same = np.array_equal(run.outputs, expected, equal_nan=plan.config.lane == "fp16")
+    return run, bool(same)
+
+
+def _run_sample(layer: Layer, fed: Operands, plan: Plan, sample: int) -> dict[str, Any]:
+    rows = plan.config.rows
+    blocks = -(-layer.out_features // rows)
+    rng = np.random.default_rng(plan.seed)
+    chosen = np.sort(rng.choice(blocks, min(sample, blocks), replace=False))
+    counts, seconds, checks = [], 0.0, []
+    for block in chosen:
+        inside = slice(block * rows, (block + 1) * rows)
+        part = replace(layer, weight=layer.weight[inside], weight_latent=None)
+        run, checked = _run(part, replace(fed, weight=fed.weight[inside]), plan)
+        # A short last block counts for its rows.
+        counts.append(run.activity.nonzero_macs / len(part.weight))
+        seconds += run.engine_s
+        checks.append(checked)
+    mean, half_width = _interval(np.array(counts), blocks)
+    activity = predict(
+        plan.config.for_in_features(layer.in_features),
+        out_features=layer.out_features,
+        in_features=layer.in_features,
+        tokens=layer.tokens,
+        nonzero=round(mean * layer.out_features / layer.tokens),
+    )
+    outputs = np.empty((layer.tokens, 0), np.int32)
+    estimate = Run(outputs=outputs, activity=activity, engine_s=seconds)
+    result = describe(layer, plan.config, plan.engine, estimate, stalled=False)
+    result |= {"operands": fed.source, "checked": _all_checked(checks)}
+    result["sampled"] = {
+        "row_blocks": len(chosen),
+        "of_row_blocks": blocks,
+        "nonzero_macs": {
+            "value": mean * layer.out_features,
+            "low": None if half_width is None else (mean - half_width) * layer.out_features,
+            "high": None if half_width is None else (mean + half_width) * layer.out_features,
+            "confidence": 0.95,
+        },
+    }
+    return result
+
+
+def _interval(values: NDArray[np.float64], population: int) -> tuple[float, float | None]:
+    """Return the mean of a sample, and half the width of its 95 % confidence interval.
+
+    A single value has a mean, but says nothing about the width.
+    """
+    from scipy import stats
+
+    count = len(values)
+    mean = float(values.mean())
+    if count == population:
+        return mean, 0.0
+    if count == 1:
+        return mean, None
+    correction = math.sqrt((population - count) / (population - 1))
+    error = float(values.std(ddof=1)) / math.sqrt(count) * correction
+    return mean, float(stats.t.ppf(0.975, count - 1)) * error
+
+
+def run_model(
+    sources: Sequence[Source],
+    plan: Plan,
+    *,
+    executor: Executor | None = None,
+    folder: str | Path | None = None,
+    progress: Callable[[str], None] = lambda name: None,
+) -> list[dict[str, Any]]:
+    """Run all layers; return their descriptions, in the order of `sources`.
+
+    Parameters
+    ----------
+    sources
+        The layers; names must differ.
+    plan
+        How each is run.
+    executor
+        Runs them side by side: any of `concurrent.futures`, or a cluster's. In this process, if
+        left out.
+    folder
+        Keeps the description of each layer as soon as it is there, and those of an earlier run of
+        the same plan with the same versions are taken from it.
+    progress
+        Told the name of each layer that is done.
+    """
+    store = _Store(folder, plan) if folder is not None else None
+    done: dict[str, dict[str, Any]] = {}
+    missing = []
+    for source in sources:
+        kept = store.get(source) if store else None
+        if kept is None:
+            missing.append(source)
+        else:
+            done[source.name] = kept
+            progress(source.name)
+    for name, result in _results(missing, plan, executor):
+        done[name] = result
+        if store:
+            store.put(next(s for s in missing if s.name == name), result)
+        progress(name)
+    return [done[source.name] for source in sources]
+
+
+def _results(
+    sources: Sequence[Source], plan: Plan, executor: Executor | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    if executor is None:
+        yield from ((source.name, run_layer(source, plan)) for source in sources)
+        return
+    futures = {executor.submit(run_layer, source, plan): source.name for source in sources}
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+class _Store:
+    """A folder with a JSON file a layer, under a key of everything that the result depends on."""
+
+    def __init__(self, folder: str | Path, plan: Plan):
+        self._folder = Path(folder) / "layers"
+        self._plan = plan
+
+    def _path(self, source: Source) -> Path:
+        versions = [metadata.version(name) for name in ("hwsim", "amaranth", "numpy")]
+        parts = (*versions, repr(source), repr(self._plan))
+        key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+        return self._folder / f"{source.name.replace('/', '_')}-{key}.json"
+
+    def get(self, source: Source) -> dict[str, Any] | None:
+        path = self._path(source)
+        if not path.exists():
+            return None
+        result: dict[str, Any] = json.loads(path.read_text())
+        return result
+
+    def put(self, source: Source, result: Mapping[str, Any]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._path(source), json.dumps(result))
+
+
+def summary(model: str, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the layers of a model with the sums over them.
+
+    Cycles add up, since a layer follows the other without overlap.
+    """
+
+    def total(values: Sequence[Any]) -> Any:
+        first = values[0]
+        if isinstance(first, Mapping):
+            return {key: total([value[key] for value in values]) for key in first}
+        return None if first is None else sum(values)
+
+    keys = ("cycles", "stall_free_cycles", "predicted_cycles", "activity", "energy_pj", "engine_s")
+    return {
+        "model": model,
+        "engine": layers[0]["engine"],
+        "array": layers[0]["array"],
+        "layers": list(layers),
+        **{key: total([layer[key] for layer in layers]) for key in keys},
+        "baseline": total([layer["baseline"] for layer in layers]),
+        "checked": _all_checked([layer["checked"] for layer in layers]),
+    }
+
+
+def _all_checked(values: Sequence[bool | None]) -> bool | None:
+    return None if None in values else all(values)
+
+
+def write_results(folder: str | Path, content: Mapping[str, Any]) -> None:
+    """Write ``results.json`` and ``layers.parquet``: a row a layer, columns as ``cycles.total``."""
+    import pandas as pd
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "results.json", json.dumps(content, indent=2) + "\n")
+    with replacing(folder / "layers.parquet") as temporary:
+        pd.json_normalize(list(content["layers"])).to_parquet(temporary, index=False)
