@@ -19,6 +19,9 @@ TERNARY_LANES = ("negate", "carry-fold", "grouped")
 MULTIPLIER_LANES = ("int8", "fp16")
 """Baseline lanes: the same array, with a multiplier in every place."""
 
+CARRY_FOLD_LEAVES = 3
+"""Terms that the first level of a carry-fold lane sums."""
+
 TRITS_PER_BYTE = {"1bit": 8, "2bit": 4, "base3": 5}
 """How many weights each encoding packs into one byte."""
 
@@ -186,9 +189,12 @@ class ArrayConfig(BaseModel):
     def lane_latency(self) -> int:
         """Cycles from a lane's operands to its next accumulator: the registers in its tree.
 
-        The picks of a grouped lane are a level of their own.
+        The picks of a grouped lane are a level of their own, so are the first sums of `carry-fold`.
         """
-        levels = tree_levels(self.tree_inputs) + (self.lane == "grouped")
+        if self.lane == "carry-fold":
+            levels = 1 + tree_levels(-(-self.columns // CARRY_FOLD_LEAVES))
+        else:
+            levels = tree_levels(self.tree_inputs) + (self.lane == "grouped")
         return levels // self.pipeline if self.pipeline else 0
 
     @property

@@ -12,7 +12,7 @@ from functools import cache
 from typing import NamedTuple, Self
 
 from hwsim.activity import Activity
-from hwsim.config import TRITS_PER_BYTE, ArrayConfig
+from hwsim.config import CARRY_FOLD_LEAVES, TRITS_PER_BYTE, ArrayConfig
 from hwsim.energy_tables import KINDS, Bound, EnergyTable, Key
 from hwsim.errors import InputError
 from hwsim.groups import patterns, sum_bits
@@ -461,7 +461,8 @@ class _Terms(NamedTuple):
     bits: int
     owed_bits: int = 0  # that travel beside each sum: a carry or a sign
     growth: int = 1  # bits that a sum has more than its terms
-    level: int = 0  # levels that may have a register before the first adder
+    level: int = 0  # levels that may have a register before the adders of two sums
+    leaves: int = 1  # terms that the first of these levels sums
 
 
 def _terms_of(config: ArrayConfig) -> _Terms:
@@ -471,7 +472,7 @@ def _terms_of(config: ArrayConfig) -> _Terms:
         return _Terms(widest, owed_bits=1, level=1)
     known = {
         "negate": _Terms(width + 1),
-        "carry-fold": _Terms(width, owed_bits=1),
+        "carry-fold": _Terms(width, owed_bits=1, level=1, leaves=CARRY_FOLD_LEAVES),
         "int8": _Terms(2 * width),
         "fp16": _Terms(width, growth=0),
     }
@@ -488,9 +489,15 @@ def adder_tree(config: ArrayConfig) -> AdderTree:
             return 0
         return sum(widths) + terms.owed_bits * len(widths)
 
-    widths, level = [terms.bits] * config.tree_inputs, terms.level
-    register_bits = registers(level, widths)
+    widths, level = [], terms.level
     adder_bits = 0
+    for first in range(0, config.tree_inputs, terms.leaves):
+        width = terms.bits
+        for _ in range(min(terms.leaves, config.tree_inputs - first) - 1):
+            width += terms.growth
+            adder_bits += width
+        widths.append(width)
+    register_bits = registers(level, widths)
     while len(widths) > 1:
         level += 1
         pairs = zip(widths[::2], widths[1::2], strict=False)

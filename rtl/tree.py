@@ -1,8 +1,9 @@
 """The trees inside a lane."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from amaranth.hdl import Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
 
 Node = tuple[Value, ...]
 """What travels through a tree together: a sum, and what is still owed to it."""
@@ -68,7 +69,7 @@ def hold(m: Module, node: Node, *, name: str, registered: bool) -> Node:
         signal = Signal(shape, name=f"{name}_{place}" if place else name, reset_less=True)
         m.d["sync" if registered else "comb"] += signal.eq(value)
         held.append(signal)
-    return tuple(held)
+    return type(node)(*held) if isinstance(node, Signed | Completed) else tuple(held)
 
 
 def add(left: Node, right: Node) -> Node:
@@ -89,16 +90,39 @@ def add_with_carry(left: Node, right: Node) -> Node:
     return ((left[0] + right[0] + left[1])[:width].as_signed(), right[1])
 
 
+class Signed(NamedTuple):
+    """Node that stands for -`sum` if it is `negative`."""
+
+    sum: Value
+    negative: Value
+
+
+class Completed(NamedTuple):
+    """Node that stands for `sum` + `carry`."""
+
+    sum: Value
+    carry: Value
+
+
 def add_with_sign(left: Node, right: Node) -> Node:
-    """Join (sum, negative) nodes, where a node stands for -sum if it is negative.
+    """Join a `Signed` or `Completed` node with a `Signed` one; the result is like the left one.
 
-    The right sum is subtracted where the signs differ, and the left sign stays owed. So an adder
-    takes one operand as it is, which fits the carry chains of FPGAs.
+    The right sum is subtracted where the signs differ, and what the left node owes stays owed. So
+    an adder takes its left operand as it is, which fits the carry chains of FPGAs.
     """
-    width = max(len(left[0]), len(right[0])) + 1
-    differ = left[1] ^ right[1]
-    return ((left[0] + _inverted(right[0], differ) + differ)[:width].as_signed(), left[1])
+    subtract = right[1] if isinstance(left, Completed) else left[1] ^ right[1]
+    made = Mux(subtract, right[0], ~right[0]).as_signed()
+    return type(left)(plus_complement(left[0], made, subtract), left[1])  # type: ignore[call-arg]
 
 
-def _inverted(value: Value, condition: Value) -> Value:
-    return Mux(condition, ~value, value)
+def plus_complement(left: Value, complement: Value, carry: Value) -> Value:
+    """Return left + ~complement + carry by one adder, a bit wider than the wider operand.
+
+    For an operand that logic makes on its way into the adder. Synthesis may exchange the operands
+    of a sum, and then that logic is built twice: for the sum, and for the carry chain. In a
+    difference they stay, and the left operand alone feeds the chain. The place below the lowest one
+    makes the carry.
+    """
+    width = max(len(left), len(complement)) + 1
+    difference = Cat(carry, left).as_signed() - Cat(Const(1, 1), complement).as_signed()
+    return difference[1 : 1 + width].as_signed()

@@ -9,7 +9,7 @@ from amaranth.lib.memory import Memory
 from hwsim.config import TRIT_BITS, ArrayConfig
 from hwsim.groups import patterns, sum_bits, without_last
 from hwsim.rtl.lanes.lane import Lane
-from hwsim.rtl.tree import add_with_sign, hold, tree
+from hwsim.rtl.tree import Completed, Signed, add_with_sign, hold, tree
 
 
 class GroupedLane(Lane):
@@ -91,12 +91,16 @@ class GroupedLane(Lane):
             widest = max(len(choice) for choice in choices)
             picked = Signal(signed(widest), name=f"picked_{place}")
             m.d.comb += picked.eq(choices[pick.index])
-            node = (Mux(pick.nonzero, picked, 0).as_signed(), pick.negative)
+            # The first group owes the sign of the root, so it alone is negated, but for a carry.
+            kind = Signed if place else Completed
+            if not place:
+                picked = Mux(pick.negative, ~picked, picked)
+            node = kind(Mux(pick.nonzero, picked, 0).as_signed(), pick.negative)
             terms.append(hold(m, node, name=f"term_{place}", registered=config.pipeline == 1))
-        total, negative = tree(m, terms, add_with_sign, pipeline=config.pipeline, level=1)
+        total, carry = tree(m, terms, add_with_sign, pipeline=config.pipeline, level=1)
 
         sum_so_far = Mux(self.first, 0, self.accumulator.as_signed())
-        m.d.comb += self.next.eq(sum_so_far + Mux(negative, ~total, total) + negative)
+        m.d.comb += self.next.eq(sum_so_far + total + carry)
         return m
 
 

@@ -119,8 +119,10 @@ def test_next_belongs_to_the_operands_of_latency_cycles_before(
     config = ArrayConfig(rows=1, columns=columns, pipeline=pipeline, accumulator_bits=20, **fields)
     row = Row(config)
     latency = row.lane.latency
-    leaves = -(-columns // (config.group or 1))
-    levels = next(level for level in range(9) if 2**level >= leaves) + bool(config.group)
+    # What is summed or picked at once before the levels of two-input adders.
+    at_once = 3 if config.lane == "carry-fold" else config.group or 1
+    leaves = -(-columns // at_once)
+    levels = next(level for level in range(9) if 2**level >= leaves) + (at_once > 1)
     assert latency == (levels // pipeline if pipeline else 0)
 
     steps = 60
