@@ -92,6 +92,12 @@ class ArrayConfig(BaseModel):
     pipeline: int = Field(
         1, ge=0, le=16, description="a register after every k-th level of the adder tree; 0: none"
     )
+    broadcast_rows: int | None = Field(
+        None,
+        ge=1,
+        description="rows that share a copy of the operand register, after two more stages of "
+        "registers, for the wires of FPGAs; all rows share one, without the stages, if left out",
+    )
     clock_mhz: float = Field(
         1000.0, gt=0, allow_inf_nan=False, description="clock, for times and energies"
     )
@@ -203,7 +209,17 @@ class ArrayConfig(BaseModel):
 
         One to read the activations, one for the operand registers, the lane's, one to write.
         """
-        return 3 + self.lane_latency
+        return 3 + self.broadcast_stages + self.lane_latency
+
+    @property
+    def broadcast_stages(self) -> int:
+        """Registers on the way to the lanes besides the operand register: see `broadcast_rows`."""
+        return 2 if self.broadcast_rows else 0
+
+    @property
+    def operand_copies(self) -> int:
+        """Copies of the operand register."""
+        return -(-self.rows // (self.broadcast_rows or self.rows))
 
     @property
     def weight_bits(self) -> int:

@@ -356,7 +356,10 @@ class _Layer:
 
         yield from self._adders(tree)
 
-        operand_bits = tree.operand_bits + config.rows * tree.register_bits
+        operand_bits = tree.operand_bits * config.operand_copies
+        if config.broadcast_stages:  # the register before the copies
+            operand_bits += config.columns * config.activation_bits
+        operand_bits += config.rows * tree.register_bits
         yield from self._register("registers", operand_bits, compute)
         accumulated_bits = activity.accumulator_updates * config.accumulator_bits
         yield from self._memory(
@@ -366,7 +369,8 @@ class _Layer:
             read_bits=accumulated_bits,
         )
         tile_bits = config.rows * config.columns * config.weight_bits
-        yield from self._register("weight_buffer", 2 * tile_bits, activity.weight_tiles)
+        tiles = 2 + config.broadcast_stages
+        yield from self._register("weight_buffer", tiles * tile_bits, activity.weight_tiles)
         if config.is_ternary:
             encoding = str(config.weight_encoding)
             trits = activity.weight_bits // 8 * TRITS_PER_BYTE[encoding]

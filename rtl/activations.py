@@ -48,7 +48,8 @@ class ActivationBuffer(wiring.Component):
     release : In(1)
         This step is the last that needs the half; the other half is in use from now on.
     o : Out(columns * activation_bits)
-        The word, one cycle after `read`; holds until the next one.
+        The word, one cycle after `read` (two, if there are `broadcast_stages`); holds until the
+        next one.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -128,9 +129,12 @@ class ActivationBuffer(wiring.Component):
         using_half = Signal()
         m.d.comb += [
             self.available.eq(self.index < written[using_half]),
+            self.o.eq(ram.read_data),
+        ]
+        # Many block RAMs are far apart: where there are stages for it, a register drives them.
+        m.d["sync" if config.broadcast_stages else "comb"] += [
             ram.read.eq(self.read),
             ram.read_address.eq(self.index + Mux(using_half, self._half_words, 0)),
-            self.o.eq(ram.read_data),
         ]
         with m.If(self.release):
             m.d.sync += [

@@ -9,7 +9,7 @@ from hwsim.rtl.accumulators import AccumulatorBank
 from hwsim.rtl.activations import ActivationBuffer
 from hwsim.rtl.counters import CAUSES, CycleCounters
 from hwsim.rtl.decoder import WeightDecoder
-from hwsim.rtl.lanes import LANE_MODULE, LANES
+from hwsim.rtl.lanes import LANE_MODULE, LANES, copies_of
 from hwsim.rtl.layouts import Command
 from hwsim.rtl.platform import add_repeated
 from hwsim.rtl.serializer import ResultSerializer, result_signature
@@ -160,12 +160,18 @@ class Core(wiring.Component):
             about.token.eq(steps.token),
         ]
         valid = step
-        prepared = LANES[config.lane].prepare(config, buffer.o)
-        operands = Signal(len(prepared), reset_less=True)
+        activations = buffer.o
         for stage in range(config.step_latency - 1):
-            if stage == 1:
+            if config.broadcast_stages and stage == config.broadcast_stages:
+                # The register stands close to the memory; its copies, close to their lanes.
+                activations = Signal.like(buffer.o, name="fetched", reset_less=True)
                 with m.If(valid):
-                    m.d.sync += operands.eq(prepared)
+                    m.d.sync += activations.eq(buffer.o)
+            if stage == 1 + config.broadcast_stages:
+                prepared = LANES[config.lane].prepare(config, activations)
+                operands = copies_of(prepared, config)
+                with m.If(valid):
+                    m.d.sync += [copy.eq(prepared) for copy in operands]
             next_valid = Signal(name=f"valid_{stage + 1}")
             next_about = Signal.like(about, name=f"about_{stage + 1}", reset_less=True)
             m.d.sync += [next_valid.eq(valid), next_about.eq(about)]
@@ -176,7 +182,7 @@ class Core(wiring.Component):
                 platform,
                 lambda: LANES[config.lane](config),
                 {
-                    "operands": operands,
+                    "operands": operands[row // (config.broadcast_rows or config.rows)],
                     "weights": tile.weights[row],
                     "accumulator": bank.sums.word_select(row, config.accumulator_bits),
                     "first": about.first,

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hwsim.config import ArrayConfig
-from hwsim.rtl.lanes import LANE_MODULE, LANES
+from hwsim.rtl.lanes import LANE_MODULE, LANES, copies_of
 from hwsim.rtl.platform import add_repeated
 
 
@@ -48,8 +48,8 @@ class LaneArray(wiring.Component):
         m = Module()
         config = self._config
         prepared = LANES[config.lane].prepare(config, self.activations)
-        operands = Signal(len(prepared), reset_less=True)
-        m.d.sync += operands.eq(prepared)
+        operands = copies_of(prepared, config)
+        m.d.sync += [copy.eq(prepared) for copy in operands]
         accumulators = Signal(len(self.sums), reset_less=True)
         sums = [
             add_repeated(
@@ -57,7 +57,7 @@ class LaneArray(wiring.Component):
                 platform,
                 lambda: LANES[config.lane](config),
                 {
-                    "operands": operands,
+                    "operands": operands[row // (config.broadcast_rows or config.rows)],
                     "weights": self.weights.word_select(row, config.tile_row_bits),
                     "accumulator": accumulators.word_select(row, config.accumulator_bits),
                     "first": self.first,

@@ -32,7 +32,7 @@ class WeightTile(wiring.Component):
         The first step of the next tile is being made; only while `available`.
     weights : array of Out(tile_row_bits)
         The rows of the tile in use, recoded for the lane: of the taken one from the second cycle
-        after `take`.
+        after `take`, and later by the `broadcast_stages`.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -75,7 +75,12 @@ class WeightTile(wiring.Component):
             completing.eq(accept & (word == config.tile_words - 1)),
             self.available.eq((full & ~swap) | completing),
         ]
-        m.d.comb += [port.eq(row) for port, row in zip(self.weights, current, strict=True)]
+        rows_in_use = current
+        for stage in range(config.broadcast_stages):
+            before = rows_in_use
+            rows_in_use = [Signal.like(row, name=f"delayed_{stage + 1}") for row in before]
+            m.d.sync += [late.eq(row) for late, row in zip(rows_in_use, before, strict=True)]
+        m.d.comb += [port.eq(row) for port, row in zip(self.weights, rows_in_use, strict=True)]
         m.d.sync += swap.eq(self.take)
         with m.If(swap):
             m.d.sync += full.eq(0)

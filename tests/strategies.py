@@ -36,5 +36,6 @@ def arrays(*, most: int = 9) -> st.SearchStrategy[ArrayConfig]:
         accumulator_bits=st.sampled_from([17, 24, 32]),
         weight_encoding=st.sampled_from(["1bit", "2bit", "base3"]),
         pipeline=st.integers(0, 4),
+        broadcast_rows=st.sampled_from([None, 1, 4]),
         max_in_features=st.just(128),
     )

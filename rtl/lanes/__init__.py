@@ -4,7 +4,7 @@ from hwsim.rtl.lanes.carry_fold import CarryFoldLane
 from hwsim.rtl.lanes.fp16 import Fp16Lane
 from hwsim.rtl.lanes.grouped import GroupedLane
 from hwsim.rtl.lanes.int8 import Int8Lane
-from hwsim.rtl.lanes.lane import RECODER_MODULE, Lane, Recoder
+from hwsim.rtl.lanes.lane import RECODER_MODULE, Lane, Recoder, copies_of
 from hwsim.rtl.lanes.negate import NegateLane
 
 LANES: dict[str, type[Lane]] = {
@@ -19,4 +19,4 @@ LANES: dict[str, type[Lane]] = {
 LANE_MODULE = "hwsim_lane"
 """Name of the lane in emitted designs."""
 
-__all__ = ["LANES", "LANE_MODULE", "RECODER_MODULE", "Lane", "Recoder"]
+__all__ = ["LANES", "LANE_MODULE", "RECODER_MODULE", "Lane", "Recoder", "copies_of"]

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from amaranth.hdl import Module, Value, signed, unsigned
+from amaranth.hdl import Module, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -122,3 +122,11 @@ class Recoder(wiring.Component):
         m = Module()
         m.d.comb += self.recoded.eq(self._lane.recode(m, self._config, self.weights))
         return m
+
+
+def copies_of(prepared: Value, config: ArrayConfig) -> list[Signal]:
+    """Return the operand registers: one for every `broadcast_rows` rows, none merged with others."""
+    return [
+        Signal(len(prepared), name=f"operands_{copy}", reset_less=True, attrs={"keep": 1})
+        for copy in range(config.operand_copies)
+    ]

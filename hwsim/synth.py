@@ -1,0 +1,307 @@
+"""`synthesize`: what an array takes of an FPGA, and how fast it is there.
+
+Yosys maps the core and, by themselves, its lanes; nextpnr places and routes. All that takes longer
+than a moment is kept in the user's cache folder, under a key of everything that went into it.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from hwsim import ccu2c, pnr, yosys
+from hwsim.config import ArrayConfig
+from hwsim.errors import InputError
+from hwsim.rtl.emit import Design, emit, emit_lanes
+from hwsim.rtl.lanes import LANE_MODULE
+from hwsim.rtl.ram import RAM_MODULE
+
+Progress = Callable[[str], None]
+"""Told what is being done now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """An FPGA family, in the words of Yosys.
+
+    Attributes
+    ----------
+    command
+        Yosys command that maps a design to it.
+    lut, lutram, ff, carry, bram, dsp
+        Patterns of its cells' types. Look-up tables that serve as memory or as a shift register
+        count as `lutram`.
+    models
+        Verilog of its cells, for simulation; in the folder that comes with Yosys.
+    black_box_ram
+        Whether the buffer's memory is left out of the mapping, for want of memories.
+    """
+
+    command: str
+    lut: tuple[str, ...]
+    lutram: tuple[str, ...] = ()
+    ff: tuple[str, ...]
+    carry: tuple[str, ...] = ()
+    bram: tuple[str, ...]
+    dsp: tuple[str, ...] = ()
+    models: tuple[str, ...]
+    black_box_ram: bool = False
+
+
+TARGETS = {
+    "ecp5": Target(
+        command="synth_ecp5",
+        lut=("LUT4",),
+        lutram=("TRELLIS_DPR16X4",),
+        ff=("TRELLIS_FF",),
+        carry=("CCU2C",),
+        bram=("DP16KD", "PDPW16KD"),
+        dsp=("MULT18X18D", "ALU54B"),
+        models=("lattice/cells_sim_ecp5.v",),
+    ),
+    "xcup": Target(
+        command="synth_xilinx -family xcup -noiopad -noclkbuf",
+        lut=("LUT[1-6]",),
+        lutram=("RAM*M*", "RAM*X1*", "SRL*"),
+        ff=("FD?E",),
+        carry=("CARRY[48]",),
+        bram=("RAMB*", "URAM*"),
+        dsp=("DSP*",),
+        models=("xilinx/cells_sim.v",),
+    ),
+    "generic": Target(
+        command="synth -flatten -lut 6",
+        lut=("$lut",),
+        ff=("$_*DFF*_",),
+        bram=(RAM_MODULE,),
+        models=("simcells.v", "simlib.v"),
+        black_box_ram=True,
+    ),
+}
+"""What there is to choose from, by the name on the command line."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a netlist is made of.
+
+    Attributes
+    ----------
+    target
+        Name of the target.
+    trit_macs
+        Multiply-accumulates a cycle: rows x columns.
+    cells
+        Cells by type, those of all copies of a module.
+    """
+
+    target: str
+    trit_macs: int
+    cells: dict[str, int]
+
+    def count(self, kind: str) -> int:
+        """Return the number of cells of a kind: an attribute of `Target`."""
+        patterns = getattr(TARGETS[self.target], kind)
+        return sum(n for cell, n in self.cells.items() if any(fnmatch(cell, p) for p in patterns))
+
+    @property
+    def lut4_equivalents(self) -> int:
+        """Look-up tables of an ECP5, and the two inside every carry cell."""
+        return self.count("lut") + 2 * self.count("carry")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts under their names in JSON."""
+        counts = {
+            kind: self.count(kind) for kind in ("lut", "lutram", "ff", "carry", "bram", "dsp")
+        }
+        result: dict[str, Any] = {**counts, "trit_macs": self.trit_macs}
+        result["lut_per_trit_mac"] = counts["lut"] / self.trit_macs
+        if self.target == "ecp5":
+            result["lut4_equivalents"] = self.lut4_equivalents
+            result["lut4_equivalents_per_trit_mac"] = self.lut4_equivalents / self.trit_macs
+        return result
+
+
+@dataclass(frozen=True)
+class SynthReport:
+    """What synthesis made of an array.
+
+    Attributes
+    ----------
+    config
+        The array.
+    core
+        The whole core.
+    lanes_only
+        The lanes by themselves: see `hwsim.rtl.lane_array.LaneArray`.
+    netlist
+        The core as Verilog, made of cells of the target.
+    routes
+        One a seed, if the core was placed and routed.
+    """
+
+    config: ArrayConfig
+    core: Resources
+    lanes_only: Resources
+    netlist: Path
+    routes: tuple[pnr.Route, ...] = ()
+
+    @property
+    def best(self) -> pnr.Route | None:
+        """The fastest of the routes."""
+        return max(self.routes, key=lambda route: route.fmax_mhz, default=None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report under its names in JSON."""
+        best = self.best
+        return {
+            "target": self.core.target,
+            "array": self.config.model_dump(),
+            **self.core.as_dict(),
+            "fmax_mhz": best.fmax_mhz if best else None,
+            "lanes_only": {**self.lanes_only.as_dict(), "fmax_mhz": None},
+            "seeds": {str(route.seed): route.fmax_mhz for route in self.routes},
+            "utilization": best.utilization if best else None,
+            "netlist": str(self.netlist),
+            "textcfg": str(best.textcfg) if best else None,
+        }
+
+
+def synthesize(
+    config: ArrayConfig,
+    target: str,
+    *,
+    seeds: tuple[int, ...] = (),
+    progress: Progress = lambda what: None,
+) -> SynthReport:
+    """Map an array to a target; place and route it once for every seed.
+
+    Parameters
+    ----------
+    config
+        The array. Lanes with multipliers are mapped without DSP blocks, so that their size compares
+        with that of the others.
+    target
+        One of `TARGETS`.
+    seeds
+        Seeds of nextpnr; only for `ecp5`.
+    progress
+        Told what is being done.
+
+    Raises
+    ------
+    InputError
+        If there is no such target, or it cannot be routed.
+    """
+    if target not in TARGETS:
+        raise InputError(f"target {target!r}: no such target; known: {', '.join(TARGETS)}")
+    if seeds and target != "ecp5":
+        raise InputError(f"--pnr needs --target ecp5, not {target}")
+    if seeds:
+        pnr.check_installed()
+    progress("mapping the lanes")
+    lanes = _map(emit_lanes(config), config, target)
+    progress("mapping the core")
+    core = _map(emit(config), config, target)
+    routes = []
+    for seed in seeds:
+        progress(f"placing and routing, seed {seed}")
+        routes.append(_route(config, core, seed))
+    return SynthReport(
+        config=config,
+        core=_resources(core, config, target),
+        lanes_only=_resources(lanes, config, target),
+        netlist=core / "netlist.v",
+        routes=tuple(routes),
+    )
+
+
+def _script(design: Design, config: ArrayConfig, target: Target) -> str:
+    """Return the Yosys script that maps a design; the lane stays a module, mapped once."""
+    no_dsp = " -nodsp" if not config.is_ternary and target.dsp else ""
+    black_box = f"blackbox {RAM_MODULE}\n" if target.black_box_ram and design.verilog else ""
+    return f"""\
+read_rtlil design.il
+read_verilog design.v
+{black_box}setattr -mod -set keep_hierarchy 1 {LANE_MODULE}
+{target.command}{no_dsp} -top {design.top}
+write_json mapped.json
+"""
+
+
+def _finish(design: Design) -> str:
+    return f"""\
+read_json packed.json
+hierarchy -top {design.top}
+opt_clean
+tee -q -o stat.json stat -json -top {design.top}
+write_json netlist.json
+write_verilog -noattr netlist.v
+"""
+
+
+def _map(design: Design, config: ArrayConfig, name: str) -> Path:
+    """Return the folder with netlist and statistics of a design, made now unless it is there."""
+    target = TARGETS[name]
+    first, last = _script(design, config, target), _finish(design)
+    versions = [metadata.version(package) for package in ("hwsim", "pyosys")]
+    source = Path(ccu2c.__file__).read_text() if name == "ecp5" else ""
+    key = _key(*versions, first, last, source, design.rtlil, design.verilog)
+
+    def build(folder: Path) -> None:
+        (folder / "design.il").write_text(design.rtlil)
+        (folder / "design.v").write_text(design.verilog)
+        yosys.run(first, folder=folder)
+        mapped = json.loads((folder / "mapped.json").read_text())
+        if name == "ecp5":
+            ccu2c.pack(mapped)
+        (folder / "packed.json").write_text(json.dumps(mapped))
+        yosys.run(last, folder=folder)
+        for file in ("mapped.json", "packed.json"):
+            (folder / file).unlink()
+
+    return _cached(f"synth-{key}", build)
+
+
+def _route(config: ArrayConfig, core: Path, seed: int) -> pnr.Route:
+    harness = pnr.harness(config)
+    key = _key(core.name, harness, str(seed), *pnr.fingerprint())
+
+    def build(folder: Path) -> None:
+        pnr.run(harness, core / "netlist.json", folder, seed=seed)
+
+    return pnr.Route.read(_cached(f"route-{key}", build), seed)
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _cached(name: str, build: Callable[[Path], None]) -> Path:
+    """Return a folder of the cache; `build` fills it under another name if it is not there."""
+    cache = Path(platformdirs.user_cache_dir("hwsim"))
+    folder = cache / name
+    if not folder.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix="build-") as temporary:
+            made = Path(temporary) / name
+            made.mkdir()
+            build(made)
+            try:
+                made.rename(folder)
+            except OSError:  # another process was faster
+                if not folder.exists():
+                    raise
+    return folder
+
+
+def _resources(folder: Path, config: ArrayConfig, target: str) -> Resources:
+    cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
+    return Resources(target, config.rows * config.columns, cells)
