@@ -15,6 +15,7 @@ from hwsim import yosys
 from hwsim.config import ArrayConfig
 from hwsim.errors import InputError
 from hwsim.rtl.lanes import LANE_MODULE
+from hwsim.rtl.ram import RAM_MODULE
 from hwsim.rtl.top import TOP_MODULE, Top
 
 SEEDS = (1, 2, 3)
@@ -39,7 +40,7 @@ design -stash core
 read_verilog harness.v
 synth_ecp5 -top {_HARNESS}
 delete ={TOP_MODULE}
-design -copy-from core {TOP_MODULE} {LANE_MODULE}
+design -copy-from core {TOP_MODULE} {LANE_MODULE} {RAM_MODULE}
 hierarchy -top {_HARNESS}
 setattr -mod -unset keep_hierarchy *
 flatten

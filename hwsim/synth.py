@@ -14,11 +14,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import platformdirs
 
-from hwsim import ccu2c, pnr, yosys
+from hwsim import ccu2c, engines, icarus, pnr, yosys
 from hwsim.config import ArrayConfig
 from hwsim.errors import InputError
+from hwsim.layer import Layer
+from hwsim.operands import operands_of, reference
+from hwsim.predict import predict_cycles
 from hwsim.rtl.emit import Design, emit, emit_lanes
 from hwsim.rtl.lanes import LANE_MODULE
 from hwsim.rtl.ram import RAM_MODULE
@@ -40,8 +44,6 @@ class Target:
         count as `lutram`.
     models
         Verilog of its cells, for simulation; in the folder that comes with Yosys.
-    black_box_ram
-        Whether the buffer's memory is left out of the mapping, for want of memories.
     """
 
     command: str
@@ -51,8 +53,7 @@ class Target:
     carry: tuple[str, ...] = ()
     bram: tuple[str, ...]
     dsp: tuple[str, ...] = ()
-    models: tuple[str, ...]
-    black_box_ram: bool = False
+    models: tuple[str, ...] = ()
 
 
 TARGETS = {
@@ -81,8 +82,6 @@ TARGETS = {
         lut=("$lut",),
         ff=("$_*DFF*_",),
         bram=(RAM_MODULE,),
-        models=("simcells.v", "simlib.v"),
-        black_box_ram=True,
     ),
 }
 """What there is to choose from, by the name on the command line."""
@@ -223,27 +222,62 @@ def synthesize(
     )
 
 
+def check(report: SynthReport, layer: Layer) -> bool:
+    """Run the netlist of the core on a layer, in Icarus; return whether all sums are right.
+
+    The buffer's memory is simulated as the Verilog that its block RAMs are made from.
+
+    Raises
+    ------
+    InputError
+        If Icarus is not there, or the array cannot run the layer.
+    """
+    icarus.check_installed()
+    config = report.config
+    config.check_in_features(layer.in_features, where=f"layer {layer.name}")
+    schedule = engines.schedule_of(layer, config)
+    operands = operands_of(layer, config)
+    cells = yosys.share()
+    models = [cells / file for file in TARGETS[report.core.target].models]
+    outputs, cycles = icarus.run(
+        [report.netlist, report.netlist.with_name("design.v"), *models],
+        schedule,
+        operands,
+        patience=2 * predict_cycles(schedule).total,
+        options=[f"-I{model.parent}" for model in models],
+    )
+    right = np.array_equal(outputs, reference(operands, config), equal_nan=config.lane == "fp16")
+    return right and cycles == predict_cycles(schedule).total
+
+
 def _script(design: Design, config: ArrayConfig, target: Target) -> str:
-    """Return the Yosys script that maps a design; the lane stays a module, mapped once."""
+    """Return the Yosys script that maps a design; the lane stays a module, mapped once.
+
+    So does the buffer's memory, for which there are no models to simulate. Without block RAMs it is
+    a black box.
+    """
     no_dsp = " -nodsp" if not config.is_ternary and target.dsp else ""
-    black_box = f"blackbox {RAM_MODULE}\n" if target.black_box_ram and design.verilog else ""
+    ram = f"setattr -mod -set keep_hierarchy 1 {RAM_MODULE}\n" if design.verilog else ""
+    if RAM_MODULE in target.bram:
+        ram = ram and f"blackbox {RAM_MODULE}\n"
     return f"""\
 read_rtlil design.il
 read_verilog design.v
-{black_box}setattr -mod -set keep_hierarchy 1 {LANE_MODULE}
+{ram}setattr -mod -set keep_hierarchy 1 {LANE_MODULE}
 {target.command}{no_dsp} -top {design.top}
 write_json mapped.json
 """
 
 
 def _finish(design: Design) -> str:
+    memory = f"delete ={RAM_MODULE}\n" if design.verilog else ""
     return f"""\
 read_json packed.json
 hierarchy -top {design.top}
 opt_clean
 tee -q -o stat.json stat -json -top {design.top}
 write_json netlist.json
-write_verilog -noattr netlist.v
+{memory}write_verilog -noattr netlist.v
 """
 
 

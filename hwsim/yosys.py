@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,3 +41,8 @@ def run(script: str, *, folder: Path) -> None:
     if done.returncode:
         lines = (folder / "yosys.log").read_text().strip().splitlines()
         raise YosysError(lines[-1] if lines else f"exit code {done.returncode}")
+
+
+def share() -> Path:
+    """Return the folder with the models of cells that comes with pyosys."""
+    return Path(str(resources.files("pyosys") / "share"))

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from hwsim.cli import bench, demo, energy, simulate, tables, trace, verilog
+from hwsim.cli import bench, demo, energy, simulate, synth, tables, trace, verilog
 from hwsim.errors import InputError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command("simulate", epilog=simulate.EXAMPLE)(simulate.simulate)
 app.command("verilog", epilog=verilog.EXAMPLE)(verilog.verilog)
+app.command("synth", epilog=synth.EXAMPLE)(synth.synth)
 app.command("energy", epilog=energy.EXAMPLE)(energy.energy)
 app.command("bench", epilog=bench.EXAMPLE)(bench.bench)
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)

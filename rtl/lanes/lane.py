@@ -125,7 +125,7 @@ class Recoder(wiring.Component):
 
 
 def copies_of(prepared: Value, config: ArrayConfig) -> list[Signal]:
-    """Return the operand registers: one for every `broadcast_rows` rows, none merged with others."""
+    """Return the operand registers, one for every `broadcast_rows` rows; synthesis keeps all."""
     return [
         Signal(len(prepared), name=f"operands_{copy}", reset_less=True, attrs={"keep": 1})
         for copy in range(config.operand_copies)

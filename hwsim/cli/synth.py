@@ -1,0 +1,144 @@
+"""``hwsim synth``: what an array takes of an FPGA."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hwsim.cli.array import array_options
+from hwsim.cli.output import JsonFile, print_table, write_json
+from hwsim.config import ArrayConfig
+
+if TYPE_CHECKING:
+    from hwsim.layer import Layer
+
+EXAMPLE = "Example: hwsim synth --target ecp5 --rows 4 --columns 16 --lane carry-fold --pnr"
+
+
+@array_options
+def synth(
+    array: ArrayConfig,
+    target: Annotated[str, typer.Option(help="ecp5, xcup (UltraScale+) or generic")],
+    pnr: Annotated[
+        bool,
+        typer.Option(
+            "--pnr",
+            help="place and route, for the clock (ecp5 only): a minute per seed for 4 x 16, "
+            "ten for 16 x 64",
+        ),
+    ] = False,
+    seeds: Annotated[
+        str, typer.Option(metavar="S,...", help="seeds of place and route; the best counts")
+    ] = "1,2,3",
+    check: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE[:NAME]",
+            help="run the netlist on a layer in Icarus, or on the one that is 'shipped'; exit 1 if "
+            "it is wrong",
+            show_default=False,
+        ),
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Map the array to an FPGA: look-up tables, registers, block RAMs, clock."""
+    started = time.perf_counter()
+    from hwsim import icarus
+    from hwsim.pnr import expected_minutes
+    from hwsim.synth import check as check_netlist
+    from hwsim.synth import synthesize
+
+    layer = None
+    if check is not None:
+        icarus.check_installed()
+        layer = _layer(check)
+        array = array.for_in_features(layer.in_features)
+    chosen = _seeds(seeds) if pnr else ()
+    if chosen and sys.stderr.isatty():
+        minutes = len(chosen) * expected_minutes(array.rows * array.columns)
+        print(f"about {minutes:.0f} minutes, unless it was done before", file=sys.stderr)
+    with _status() as progress:
+        report = synthesize(array, target, seeds=chosen, progress=progress)
+        checked = None
+        if layer is not None:
+            progress(f"running {layer.name} on the netlist")
+            checked = check_netlist(report, layer)
+    result = report.as_dict() | {"checked": checked, "wall_s": time.perf_counter() - started}
+    if json_file != "-":
+        _print(result)
+    if json_file is not None:
+        write_json(json_file, result)
+    if checked is False:
+        print("hwsim: the netlist's sums or cycles are wrong", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _layer(address: str) -> "Layer":
+    from hwsim.cli.simulate import read_layer
+
+    return read_layer(None if address == "shipped" else address)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    from hwsim.errors import InputError
+
+    try:
+        seeds = tuple(dict.fromkeys(int(seed) for seed in text.split(",")))
+    except ValueError:
+        raise InputError(f"--seeds: numbers with commas between them, not {text!r}") from None
+    if min(seeds) < 0:
+        raise InputError(f"--seeds: must not be negative, not {text!r}")
+    return seeds
+
+
+@contextmanager
+def _status() -> Iterator[Callable[[str], None]]:
+    """Show on stderr what is being done, and for how long, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda what: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda what: progress.update(task, description=what)
+
+
+def _print(result: dict[str, Any]) -> None:
+    array, lanes = result["array"], result["lanes_only"]
+    print(
+        f"{array['rows']} x {array['columns']} {array['lane']} lanes on {result['target']}: "
+        f"{result['trit_macs']} multiply-accumulates a cycle"
+    )
+    names = {
+        "lut": "look-up tables",
+        "lut4_equivalents": "LUT4-equivalents",
+        "lutram": "look-up tables as memory",
+        "ff": "registers",
+        "carry": "carry cells",
+        "bram": "block RAMs",
+        "dsp": "DSP blocks",
+    }
+    rows = [
+        (text, f"{result[name]:,}", f"{lanes[name]:,}", f"{lanes[name] / result['trit_macs']:.2f}")
+        for name, text in names.items()
+        if name in result
+    ]
+    print_table("Cells", ("", "core", "lanes only", "lanes, a trit-MAC"), rows)
+    if result["seeds"]:
+        clocks = ", ".join(f"{mhz:.1f} (seed {seed})" for seed, mhz in result["seeds"].items())
+        print(f"highest clock after routing: {result['fmax_mhz']:.1f} MHz; of {clocks}")
+        sites = [
+            (site, f"{counts['used']:,}", f"{counts['used'] / counts['available']:.1%}")
+            for site, counts in result["utilization"].items()
+        ]
+        print_table("Used sites, test harness included", ("site", "used", "share"), sites)
+        print(f"for ecppack: {result['textcfg']}")
+    print(f"netlist: {result['netlist']}")
+    if result["checked"] is not None:
+        print("the netlist's sums are right" if result["checked"] else "THE NETLIST IS WRONG")
