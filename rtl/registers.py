@@ -177,8 +177,10 @@ class RegisterBlock(wiring.Component):
                             m.d.sync += (
                                 shape[name].word_select(byte, 8).eq(word.word_select(byte, 8))
                             )
+        held_response = Signal.like(response, reset_less=True)
+        m.d.comb += self.bresp.eq(held_response)
         with m.If(write):
-            m.d.sync += self.bresp.eq(response)
+            m.d.sync += held_response.eq(response)
 
         ran = Signal()  # since the last start, or still running
         ignored = Signal()
@@ -206,9 +208,15 @@ class RegisterBlock(wiring.Component):
             for register in REGISTERS:
                 with m.Case(register.offset >> 2):
                     m.d.comb += [value.eq(readable[register.name]), found.eq(OKAY)]
-        m.d.comb += self.arready.eq(~self.rvalid)
+        held = Signal.like(self.rdata, reset_less=True)
+        held_found = Signal.like(found, reset_less=True)
+        m.d.comb += [
+            self.arready.eq(~self.rvalid),
+            self.rdata.eq(held),
+            self.rresp.eq(held_found),
+        ]
         with m.If(self.rready):
             m.d.sync += self.rvalid.eq(0)
         with m.If(self.arvalid & self.arready):
-            m.d.sync += [self.rvalid.eq(1), self.rdata.eq(value), self.rresp.eq(found)]
+            m.d.sync += [self.rvalid.eq(1), held.eq(value), held_found.eq(found)]
         return m

@@ -3,6 +3,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ CONFIGS = {
     "pairs": FOLDED.replace(lane="grouped", weight_encoding="1bit", activation_bus_bits=24),
     "threes": FOLDED.replace(lane="grouped", group=3, weight_bus_bits=40, accumulator_bits=17),
     "int8": FOLDED.baseline("int8").replace(result_bus_bits=32, pipeline=2),
+    "fp16": FOLDED.baseline("fp16").replace(rows=2, columns=5),
     "small buffer": FOLDED.replace(max_in_features=16),
 }
 
@@ -193,7 +195,7 @@ def test_the_printed_command_runs_the_shipped_layer(tmp_path: Path) -> None:
     folder = tmp_path / "a folder"
     folder.mkdir()
     core = folder / "core.v"
-    result = command_line("-o", core, "--testbench", "shipped", "--tokens", 9)
+    result = command_line("-o", core, "--testbench", "shipped", "--tokens", 3)
     assert result.exit_code == 0
     assert {file.name for file in folder.iterdir()} == {
         "core.v",
@@ -203,7 +205,7 @@ def test_the_printed_command_runs_the_shipped_layer(tmp_path: Path) -> None:
     }
     assert shlex.split(result.stdout)[:3] == ["cd", str(folder), "&&"]
     done = subprocess.run(result.stdout, shell=True, capture_output=True, text=True, timeout=300)
-    schedule = Schedule(config=preset("default-16x16"), out_features=360, in_features=120, tokens=9)
+    schedule = Schedule(config=preset("default-16x16"), out_features=360, in_features=120, tokens=3)
     assert done.stdout == f"PASS cycles={predict_cycles(schedule).total}\n"
 
 
@@ -245,6 +247,7 @@ def test_the_fusesoc_description_names_the_files(folded: Mapping[str, str]) -> N
 
 
 def test_each_option_changes_the_testbench(tmp_path: Path) -> None:
+    @cache
     def files(*options: object) -> dict[str, str]:
         shared = ("--preset", "tiny", "--testbench", "shipped", "-o", tmp_path / "core.v")
         assert command_line(*shared, *options).exit_code == 0

@@ -29,6 +29,7 @@ CONFIGS = {
     "base3": ArrayConfig(rows=5, columns=12, batch=3, weight_encoding="base3", lane="carry-fold"),
     "pairs": ArrayConfig(rows=2, columns=9, lane="grouped", activation_bus_bits=24, pipeline=2),
     "threes": ArrayConfig(rows=7, columns=5, lane="grouped", group=3, weight_encoding="base3"),
+    "fp16": preset("tiny").baseline("fp16").replace(rows=2),
     "int8": ArrayConfig(rows=4, columns=6, batch=1, lane="int8", result_bus_bits=96),
 }
 EACH = pytest.mark.parametrize(

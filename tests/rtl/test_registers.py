@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from amaranth.hdl import Signal
-from amaranth.sim import Simulator, SimulatorContext
+from amaranth.sim import SimulatorContext
 from layers import make_layer, reference
+from ports import Sink, Source, simulate
 
 import hwsim
 from hwsim import streams
@@ -25,8 +26,6 @@ from hwsim.rtl.registers import (
     register_map,
 )
 from hwsim.rtl.top import AxiLiteTop
-
-MAX_CYCLES = 5000
 
 
 class Bus:
@@ -85,22 +84,6 @@ class Bus:
     async def read(self, offset: int) -> tuple[int, int]:
         answer = await self.transact({"ar": {"araddr": offset}}, "r")
         return answer["rresp"], answer["rdata"]
-
-
-def simulate(dut: Any, *benches: Callable[[SimulatorContext], Any]) -> None:
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    ended = []
-
-    async def first(ctx: SimulatorContext) -> None:
-        await benches[0](ctx)
-        ended.append(True)
-
-    simulator.add_testbench(first)
-    for bench in benches[1:]:
-        simulator.add_testbench(bench, background=True)
-    simulator.run_until(1e-6 * MAX_CYCLES)
-    assert ended, "the simulation timed out"
 
 
 def with_block(bench: Callable[[SimulatorContext, RegisterBlock, Bus], Any], seed: int) -> None:
@@ -220,27 +203,9 @@ def test_a_layer_runs_through_the_registers() -> None:
     layer = make_layer(7, 19, 5, seed=1)
     schedule = schedule_of(layer, config)
     dut = AxiLiteTop(config)
-    results: list[int] = []
-
-    def source(name: str, words: streams.Words) -> Callable[[SimulatorContext], Any]:
-        async def bench(ctx: SimulatorContext) -> None:
-            ctx.set(getattr(dut, f"s_axis_{name}_tvalid"), 1)
-            at = 0
-            while True:
-                word = int.from_bytes(words[at % len(words)].tobytes(), "little")
-                ctx.set(getattr(dut, f"s_axis_{name}_tdata"), word)
-                *_, ready = await ctx.tick().sample(getattr(dut, f"s_axis_{name}_tready"))
-                at += ready
-
-        return bench
-
-    async def sink(ctx: SimulatorContext) -> None:
-        ctx.set(dut.m_axis_result_tready, 1)
-        async for _, _, valid, word in ctx.tick().sample(
-            dut.m_axis_result_tvalid, dut.m_axis_result_tdata
-        ):
-            if valid:
-                results.append(word)
+    weights, activations, sink = Source(dut, "weight"), Source(dut, "activation"), Sink(dut)
+    weights.play(streams.weight_words(layer.weight, schedule))
+    activations.play(streams.activation_words(layer.activation, schedule))
 
     async def host(ctx: SimulatorContext) -> None:
         bus = Bus(ctx, dut, Random(0), prefix="s_axil_")
@@ -253,16 +218,8 @@ def test_a_layer_runs_through_the_registers() -> None:
         for name, count in predict_cycles(schedule).as_dict().items():
             assert await bus.read(OFFSETS[f"cycles_{name}"]) == (OKAY, count)
 
-    simulate(
-        dut,
-        host,
-        sink,
-        source("weight", streams.weight_words(layer.weight, schedule)),
-        source("activation", streams.activation_words(layer.activation, schedule)),
-    )
-    word_bytes = config.result_bus_bits // 8
-    words = np.array([list(word.to_bytes(word_bytes, "little")) for word in results], np.uint8)
-    assert np.array_equal(streams.outputs(words, schedule), reference(layer))
+    simulate(dut, host, sink.run, weights.run, activations.run)
+    assert np.array_equal(streams.outputs(sink.words(), schedule), reference(layer))
 
 
 def test_the_documented_map_is_that_of_the_hardware() -> None:
