@@ -102,19 +102,27 @@ module hwsim_tb_device #(
   endtask
 
   integer place;
+  reg [31:0] status, count, back;
+
+  task put(input [11:0] address, input [31:0] data);
+    begin
+      write(address, data);
+      @(posedge clk);
+      read(address, back);
+      if (back !== data) bad_access <= 1;
+    end
+  endtask
 
   // Returns at the edge that begins the cycle in which the command is accepted.
   task start(input [159:0] command);
     begin
       for (place = 0; place < 5; place = place + 1) begin
-        write(SHAPE + 4 * place, command[32*place+:32]);
-        @(posedge clk);
+        put(SHAPE + 4 * place, ~command[32*place+:32]);
+        put(SHAPE + 4 * place, command[32*place+:32]);
       end
       write(CONTROL, 1);
     end
   endtask
-
-  reg [31:0] status, count;
 
   task read_counters(output [191:0] counters);
     begin
