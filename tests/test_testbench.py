@@ -99,8 +99,8 @@ def test_the_registers_are_played_likewise(tmp_path: Path) -> None:
 
 
 MUTATIONS = {
-    "an operator of the lane": (r"(\$signed\(term_0\)) \+ ", r"\1 - "),
-    "a carry of the lane": (r"(1'h0, weights)\[1\]", r"\1[0]"),
+    "an operator of the lane": (r"(\nmodule hwsim_lane\((?:.*\n)+?  assign .*\)) [-+] ", r"\1 ^ "),
+    "a carry of the lane": (r"(, weights)\[1\]( \})", r"\1[0]\2"),
     "a bit of the base-3 table": (r"(\[121\] = 11'h)000", r"\g<1>001"),
     "an illegal code in the base-3 table": (r"(\[250\] = 11'h)400", r"\g<1>000"),
     "the reset": (r"\.rst\(rst\)", ".rst(1'b0)"),
