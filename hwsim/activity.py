@@ -38,6 +38,10 @@ class Cycles:
     def __add__(self, other: Self) -> Self:
         return _add(self, other)
 
+    def __sub__(self, other: Self) -> Self:
+        values = {f.name: getattr(self, f.name) - getattr(other, f.name) for f in fields(self)}
+        return type(self)(**values)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Activity:

@@ -10,7 +10,7 @@ have two halves.
 The recurrence supposes that inputs are offered and results are taken in every cycle.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from hwsim.activity import Activity, Cycles
@@ -72,23 +72,46 @@ _TIMES = 8
 def predict_cycles(schedule: Schedule) -> Cycles:
     """Predict the cycles of a layer by cause, from the acceptance of its command on."""
     loops = _Loops(schedule)
-    start = _State()
-    # Nothing stalls before the first step, since the lanes have had no work yet.
-    first = loops.tile(start, 1, ready=start.arrive + loops.arrivals[0] + 1)
-    state = start._replace(
-        weight_stall=-first.weight_stall, activation_stall=-first.activation_stall
-    )
     state = _repeat(
-        lambda s: loops.token_block(s, schedule.config.batch), state, schedule.token_blocks - 1
+        lambda s: loops.token_block(s, schedule.config.batch),
+        loops.start(),
+        schedule.token_blocks - 1,
     )
     state = loops.token_block(state, schedule.last_tokens)
+    return _cycles(state, schedule.steps, ended=state.sent + 1)
+
+
+def timeline(schedule: Schedule) -> list[Cycles]:
+    """Predict the cycles of each row block of each token block, in the order of time.
+
+    A row block's cycles end with its last step, the last one's with the run: those of sending what
+    is left are its `fill_drain`. Together they are `predict_cycles`.
+    """
+    loops = _Loops(schedule)
+    state = loops.start()
+    slices = []
+    before = Cycles(compute=0, weight_stall=0, activation_stall=0, result_stall=0, fill_drain=0)
+    steps = 0
+    for left in reversed(range(schedule.token_blocks)):
+        tokens = schedule.config.batch if left else schedule.last_tokens
+        for state in loops.row_blocks(state, tokens):
+            steps += schedule.column_blocks * tokens
+            ended = state.sent if steps == schedule.steps else state.step
+            now = _cycles(state, steps, ended=ended + 1)
+            slices.append(now - before)
+            before = now
+    return slices
+
+
+def _cycles(state: _State, steps: int, *, ended: int) -> Cycles:
+    """Return all cycles up to the one before `ended`, after so many steps."""
     stalls = state.weight_stall + state.activation_stall + state.result_stall
     return Cycles(
-        compute=schedule.steps,
+        compute=steps,
         weight_stall=state.weight_stall,
         activation_stall=state.activation_stall,
         result_stall=state.result_stall,
-        fill_drain=state.sent + 1 - schedule.steps - stalls,
+        fill_drain=ended - steps - stalls,
     )
 
 
@@ -104,25 +127,50 @@ class _Loops:
         self._last_words = schedule.result_words_of(schedule.last_rows)
         self.arrivals = _arrivals(schedule)
 
+    def start(self) -> _State:
+        """Return the state before the first step."""
+        state = _State()
+        # Nothing stalls before the first step, since the lanes have had no work yet.
+        first = self.tile(state, 1, ready=state.arrive + self.arrivals[0] + 1)
+        return state._replace(
+            weight_stall=-first.weight_stall, activation_stall=-first.activation_stall
+        )
+
     def token_block(self, state: _State, tokens: int) -> _State:
         """All steps of a token block; its activations arrive while its first row block runs."""
+        before = state
+        state = self._first_row_block(state, tokens)
+        others = self._row_blocks - 1
+        state = _repeat(lambda s: self._row_block(s, tokens, self._words), state, others - 1)
+        if others:
+            state = self._row_block(state, tokens, self._last_words)
+        return self._leave(before, state, tokens)
+
+    def row_blocks(self, state: _State, tokens: int) -> Iterator[_State]:
+        """As `token_block`, with the state after each row block."""
+        before = state
+        state = self._first_row_block(state, tokens)
+        for left in reversed(range(1, self._row_blocks)):
+            yield state
+            state = self._row_block(state, tokens, self._words if left > 1 else self._last_words)
+        yield self._leave(before, state, tokens)
+
+    def _first_row_block(self, state: _State, tokens: int) -> _State:
         arrive = max(state.arrive, state.space)
-        interval = self.arrivals[-1]
         for column, delay in enumerate(self.arrivals):
             state = self.tile(
                 state,
                 tokens,
                 room=0 if column else state.room,
                 ready=arrive + delay + 1,
-                interval=interval,
+                interval=self.arrivals[-1],
             )
-        others = self._row_blocks - 1
-        state = self._send(state, tokens, self._words if others else self._last_words)
-        state = _repeat(lambda s: self._row_block(s, tokens, self._words), state, others - 1)
-        if others:
-            state = self._row_block(state, tokens, self._last_words)
+        return self._send(state, tokens, self._words if self._row_blocks > 1 else self._last_words)
+
+    def _leave(self, before: _State, state: _State, tokens: int) -> _State:
+        """Return the state after a token block, whose half of the buffer is free now."""
         return state._replace(
-            arrive=arrive + tokens * interval,
+            arrive=max(before.arrive, before.space) + tokens * self.arrivals[-1],
             space=state.space_after,
             space_after=state.step + 1,
         )

@@ -9,7 +9,7 @@ from strategies import arrays
 import hwsim.predict
 from hwsim.activity import Cycles
 from hwsim.config import ArrayConfig, preset
-from hwsim.predict import predict, predict_cycles
+from hwsim.predict import predict, predict_cycles, timeline
 from hwsim.schedule import Schedule
 
 
@@ -52,6 +52,24 @@ def test_causes_are_counts_and_sum_to_the_total(schedule: Schedule) -> None:
     assert total == sum(causes.values())
     assert cycles.compute == schedule.row_blocks * schedule.column_blocks * schedule.tokens
     assert total >= max(schedule.weight_words, schedule.activation_words, schedule.result_words)
+
+
+@settings(max_examples=100)
+@given(schedules())
+def test_the_timeline_adds_up(schedule: Schedule) -> None:
+    slices = timeline(schedule)
+    assert len(slices) == schedule.token_blocks * schedule.row_blocks
+    assert sum(slices[1:], start=slices[0]) == predict_cycles(schedule)
+    assert all(count >= 0 for cycles in slices for count in cycles.as_dict().values())
+
+
+def test_the_timeline_of_some_tokens_is_the_start_of_that_of_more() -> None:
+    """So that what an engine measures for the first tokens is measured for the picture, too."""
+    shape = {"config": preset("default-16x16"), "out_features": 100, "in_features": 70}
+    some, more = (timeline(Schedule(**shape, tokens=tokens)) for tokens in (16, 32))
+    assert some[:-1] == more[: len(some) - 1]
+    drained = some[-1] - more[len(some) - 1]
+    assert drained.total == drained.fill_drain > 0
 
 
 def test_the_shortcut_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
