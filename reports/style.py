@@ -1,0 +1,143 @@
+"""How pictures look: colours that the colour-blind can tell apart, and room for every label."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito, "Color Universal Design", 2008; their black would vanish on a dark page.
+ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#999999"
+
+FORMAT_COLOURS = {
+    "fp16": VERMILION,
+    "int8": ORANGE,
+    "w4a16": PURPLE,
+    "ternary": BLUE,
+    "ternary_2bit": SKY,
+    "ternary_base3": GREEN,
+}
+"""A format has the same colour everywhere."""
+
+FORMAT_MARKERS = {
+    "fp16": "s",
+    "int8": "D",
+    "w4a16": "v",
+    "ternary": "o",
+    "ternary_2bit": "^",
+    "ternary_base3": "P",
+}
+"""And the same marker, for print without colours."""
+
+CAUSES = {
+    "compute": (BLUE, ""),
+    "weight_stall": (ORANGE, "//"),
+    "activation_stall": (GREEN, "\\\\"),
+    "result_stall": (VERMILION, "xx"),
+    "fill_drain": (GREY, ".."),
+}
+"""Colour and hatch of each cause of a cycle."""
+
+GROUPS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
+    "multiply and add": (BLUE, "", ("linear_mul", "linear_add", "scales", "wider_adders")),
+    "attention, vector": (SKY, "..", ("attention_mul", "attention_add", "vector")),
+    "decoding weights": (YELLOW, "", ("decode",)),
+    "registers, buffers": (
+        GREEN,
+        "//",
+        ("registers", "weight_buffer", "activation_buffer", "result"),
+    ),
+    "weights from memory": (ORANGE, "", ("weights_dram",)),
+    "activations, KV cache": (PURPLE, "\\\\", ("activations_dram", "kv_dram")),
+    "LM head": (VERMILION, "xx", ("lm_head",)),
+    "leakage": (GREY, "", ("leakage",)),
+}
+"""Parts that are drawn as one: colour, hatch and parts. Together they are all parts."""
+
+INK = "#1b1b1b"
+_RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine has it
+    "font.size": 10,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": GREY,
+    "grid.alpha": 0.35,
+    "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.5,
+    "hatch.color": "#ffffff",
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+}
+
+
+@contextmanager
+def house_style(name: str = "") -> Iterator[None]:
+    """Draw and save as all pictures are; `name` makes the ids in an SVG those of this picture."""
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_RC, "svg.hashsalt": name}):
+        yield
+
+
+def canvas(width: float = 7.2, height: float = 4.2, **layout: Any) -> tuple[Figure, Any]:
+    """Return an empty figure, sizes in inches, and its axes."""
+    figure = Figure(figsize=(width, height))
+    return figure, figure.subplots(**layout)
+
+
+def legend_above(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
+    """Put a legend outside of the axes, where it cannot hide anything."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+
+
+def files(figure: Figure, name: str, description: str) -> dict[str, bytes]:
+    """Return the figure as SVG, PNG and PDF by suffix, the same bytes each time.
+
+    The SVG has no background, and its text and axes follow the reader's colour scheme; PNG and PDF
+    are black on white.
+    """
+    written = {}
+    for suffix, options in {
+        "svg": {"metadata": {"Date": None, "Creator": None}, "transparent": True},
+        "png": {"metadata": {"Software": None}, "dpi": 150, "facecolor": "white"},
+        "pdf": {"metadata": {"CreationDate": None, "Producer": None}, "facecolor": "white"},
+    }.items():
+        buffer = BytesIO()
+        with house_style(name):
+            figure.savefig(buffer, format=suffix, **options)  # type: ignore[arg-type]
+        written[suffix] = buffer.getvalue()
+    written["svg"] = _for_both_schemes(written["svg"].decode(), description).encode()
+    return written
+
+
+_SCHEMES = (
+    "svg{color:%s}@media (prefers-color-scheme:dark){svg{color:#e6e6e6}}"
+    "@media print{svg{color:#000}}"
+) % INK
+
+
+def _for_both_schemes(svg: str, description: str) -> str:
+    """Make the ink of a picture the reader's, and say what it shows to those who cannot see."""
+    from html import escape
+
+    opening = re.search(r"<svg [^>]*>", svg)
+    assert opening is not None  # matplotlib wrote it
+    head = f"<style>{_SCHEMES}</style><desc>{escape(description)}</desc>"
+    svg = svg[: opening.end()] + head + svg[opening.end() :]
+    return re.sub(rf"(fill|stroke): ?{INK}", r"\1: currentColor", svg)
