@@ -94,12 +94,12 @@ def timeline(schedule: Schedule) -> list[Cycles]:
     steps = 0
     for left in reversed(range(schedule.token_blocks)):
         tokens = schedule.config.batch if left else schedule.last_tokens
-        for state in loops.row_blocks(state, tokens):
+        for after in loops.row_blocks(state, tokens):
             steps += schedule.column_blocks * tokens
-            ended = state.sent if steps == schedule.steps else state.step
-            now = _cycles(state, steps, ended=ended + 1)
+            ended = after.sent if steps == schedule.steps else after.step
+            now = _cycles(after, steps, ended=ended + 1)
             slices.append(now - before)
-            before = now
+            state, before = after, now
     return slices
 
 

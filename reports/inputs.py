@@ -20,6 +20,9 @@ T = TypeVar("T")
 SUBJECT = "bitnet-b1.58-2b-4t"
 """The model that is looked at closely, unless another is asked for."""
 
+RUN = ("engine", "array", "layer", "cycles", "predicted_cycles", "activity", "toggles")
+"""What a report takes from the result of a run: all but times, prices and predictions."""
+
 DEFAULT_TOKENS = {"prefill": 512, "decode": 1}
 
 
@@ -111,6 +114,7 @@ class Inputs:
             **{f.name: getattr(self, f.name) for f in fields(self)},
             "models": list(self.models),
             "array": self.array.model_dump(),
+            "run": None if self.run is None else {k: self.run[k] for k in RUN if k in self.run},
         }
 
     def workload(self, phase: str) -> Workload:

@@ -15,7 +15,7 @@ from hwsim.errors import InputError
 from hwsim.predict import predict, timeline
 from hwsim.reports.content import Caption, Picture, Report, Table, number, series
 from hwsim.reports.inputs import Inputs
-from hwsim.reports.style import BLUE, CAUSES, INK, canvas, legend_above
+from hwsim.reports.style import BLUE, CAUSES, INK, canvas, label, legend_above
 from hwsim.schedule import Schedule
 
 _SCOPE = "core"
@@ -139,8 +139,10 @@ def report(inputs: Inputs) -> Report:
         question=f"What did {run.name} take on the hardware?",
         answer=_answer(inputs, run),
         assumptions=[
-            f"Engine {run.engine}; outputs and cycles are those of the hardware, energies are its "
-            f"counts times table rows at {inputs.node}, scope {_SCOPE}.",
+            (
+                f"Engine {run.engine}; outputs and cycles are those of the hardware, energies are its "
+                f"counts times table rows at {inputs.node}, scope {_SCOPE}."
+            ),
             "The baselines have the same rows, columns, batch, clock and buses, and are predicted.",
             "Zero weights save nothing in these energies; only the gate level knows what they save.",
         ],
@@ -174,11 +176,15 @@ def _answer(inputs: Inputs, run: LayerRun) -> list[str]:
     macs = run.activity.macs
     beside = [f"{number(pj / own[1])} times with {name} lanes" for name, pj in others]
     return [
-        f"{run.name} ({_words(run)}) takes {total:,} cycles, of which {cycles['compute'] / total:.1%}"
-        f" compute; most of the rest is {waiting}, {cycles[waiting] / total:.1%}.",
+        (
+            f"{run.name} ({_words(run)}) takes {total:,} cycles, of which {cycles['compute'] / total:.1%}"
+            f" compute; most of the rest is {waiting}, {cycles[waiting] / total:.1%}."
+        ),
         f"{agreement[0].upper()}{agreement[1:]}.",
         f"A MAC takes {number(own[1] / macs)} pJ in scope {_SCOPE} at {inputs.node}, and "
-        f"{series(beside)}." if beside else f"A MAC takes {number(own[1] / macs)} pJ.",
+        f"{series(beside)}."
+        if beside
+        else f"A MAC takes {number(own[1] / macs)} pJ.",
     ]
 
 
@@ -354,7 +360,7 @@ def toggles_picture(inputs: Inputs) -> Picture:
         figure, axes = canvas(8.0, 0.32 * len(places) + 1.2)
         bars = axes.barh(range(len(places)), rates, color=BLUE)
         axes.bar_label(bars, [f"{rate:.3g}" for rate in rates], padding=3, color=INK)
-        axes.set_yticks(range(len(places)), [place.replace("_", " ") for place in places])
+        axes.set_yticks(range(len(places)), [label(place.replace("_", " ")) for place in places])
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
         axes.set_xlim(0, 1.1 * max(rates))
@@ -370,5 +376,3 @@ def toggles_picture(inputs: Inputs) -> Picture:
         ),
         draw=draw,
     )
-
-

@@ -1,5 +1,6 @@
 """What does one model cost in each number format, and where does the energy go?"""
 
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -112,10 +113,12 @@ def _answer(inputs: Inputs, fp16: Result, ternary: Result) -> list[str]:
     largest = [f"{part} {pj / total:.0%}" for part, pj in shares]
     as_if = "" if inputs.subject.ternary else ", priced as if it were ternary,"
     return [
-        f"A token of {inputs.subject.name}{as_if} takes "
-        f"{range_words(per_token(ternary), _MILLI)} mJ in ternary and "
-        f"{range_words(per_token(fp16), _MILLI)} mJ in FP16, "
-        f"{range_words(ratio(fp16, ternary))} times as much ({setting(inputs)}).",
+        (
+            f"A token of {inputs.subject.name}{as_if} takes "
+            f"{range_words(per_token(ternary), _MILLI)} mJ in ternary and "
+            f"{range_words(per_token(fp16), _MILLI)} mJ in FP16, "
+            f"{range_words(ratio(fp16, ternary))} times as much ({setting(inputs)})."
+        ),
         f"The multiplications and additions of its linear layers alone would say "
         f"{number(counted[0].ratio)} times"
         + (f"; what lowers it most is {series(steps)}." if steps else "."),
@@ -156,7 +159,7 @@ class _Move(NamedTuple):
 
 
 def _moves(steps: list[WaterfallStep]) -> Iterator[_Move]:
-    for before, step in zip(steps, steps[1:], strict=False):
+    for before, step in itertools.pairwise(steps):
         yield _Move(step.part, before.ratio, step.ratio)
 
 
@@ -235,8 +238,9 @@ def waterfall_picture(inputs: Inputs) -> Picture:
                 continue
             shown.append(_Move(step.part, before, step.ratio))
             before = step.ratio
-        figure, axes = canvas(8.4, 0.42 * len(shown) + 1.6)
+        figure, axes = canvas(10.0, 0.4 * len(shown) + 1.4)
         largest = max(move.after for move in shown)
+        beside = axes.get_yaxis_transform()
         for y, move in enumerate(shown):
             colour = GREY if not y else VERMILION if move.factor < 1 else BLUE
             left, right = sorted((move.before, move.after))
@@ -244,20 +248,14 @@ def waterfall_picture(inputs: Inputs) -> Picture:
             if y:
                 axes.plot([move.before] * 2, [y - 1.31, y - 0.31], color=GREY, linewidth=0.8)
             axes.text(right + 0.01 * largest, y, f"{move.after:.3g}x", va="center", weight="bold")
-            # Long causes stand where there is room: right of short bars, left of far ones.
-            if right < 0.55 * largest or not y:
-                at = 0.02 * largest if not y else right + 0.105 * largest
-                colour = "#ffffff" if not y else INK
-                axes.text(at, y, why[move.part], va="center", fontsize=8.5, color=colour)
-            else:
-                axes.text(
-                    left - 0.015 * largest, y, why[move.part], va="center", ha="right", fontsize=8.5
-                )
+            axes.text(
+                1.01, y, why[move.part], va="center", fontsize=8.5, transform=beside, clip_on=False
+            )
         axes.set_yticks(range(len(shown)), [move.part.replace("_", " ") for move in shown])
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
         axes.set_xlim(0, largest * 1.12)
-        axes.set_xlabel("energy, FP16 over ternary (times), counting this part and those above")
+        axes.set_xlabel("energy, FP16 over ternary (times), with all parts down to here")
         if small:
             words = series([part.replace("_", " ") for part in small])
             figure.supxlabel(f"moved it by less than 1 %: {words}", fontsize=8.5)
@@ -358,7 +356,13 @@ def parts_picture(inputs: Inputs) -> Picture:
                     for name in _FORMATS
                 ]
                 axes.bar(
-                    range(len(_FORMATS)), heights, 0.7, below, color=colour, hatch=hatch, label=group
+                    range(len(_FORMATS)),
+                    heights,
+                    0.7,
+                    below,
+                    color=colour,
+                    hatch=hatch,
+                    label=group,
                 )
                 below = [b + h for b, h in zip(below, heights, strict=True)]
             ends = [per_token(results[name]) for name in _FORMATS]
@@ -411,18 +415,12 @@ class _Place(NamedTuple):
     seconds: float
 
 
-_DECODE_BATCHES = (1, 8)
-
-
 def _places(inputs: Inputs) -> list[_Place]:
-    work = {
-        f"decode, {batch} sequence{'s' if batch > 1 else ''}": Workload(
-            phase="decode", tokens=1, context=inputs.context, batch_size=batch
-        )
-        for batch in _DECODE_BATCHES
-    }
     prefill = inputs.workload("prefill")
-    work[f"prefill, {prefill.new_tokens} tokens"] = prefill
+    work = {
+        "decode, 1 token": Workload(phase="decode", tokens=1, context=inputs.context),
+        f"prefill, {prefill.new_tokens} tokens": prefill,
+    }
     return [
         _Place(
             name,
@@ -488,28 +486,28 @@ def roofline_picture(inputs: Inputs) -> Picture:
             xs = [low, min(max(knee, low), high), high]
             ys = [min(peak, x * slope) / 1e9 for x in xs]
             axes.plot(xs, ys, line, color=GREY, linewidth=1.6, label=name)
-        runs = list(dict.fromkeys(p.what for p in places))
-        sizes = dict(zip(runs, (30, 70, 130), strict=True))
+        decode, prefill = dict.fromkeys(p.what for p in places)
         for p in places:
-            first = p.what == runs[0]
+            colour = FORMAT_COLOURS[p.format]
             axes.scatter(
                 p.macs / p.bytes,
                 p.macs / p.seconds / 1e9,
-                s=sizes[p.what],
+                s=80,
                 marker=FORMAT_MARKERS[p.format],
-                color=FORMAT_COLOURS[p.format],
-                label=p.format if first else None,
-                alpha=0.9,
+                facecolor="none" if p.what == decode else colour,
+                edgecolor=colour,
+                linewidth=1.6,
+                label=p.format if p.what == prefill else None,
                 zorder=3,
             )
-        for run in runs:
-            axes.scatter([], [], s=sizes[run], marker="o", facecolor="none", edgecolor=GREY, label=run)
+        for what, fill in ((decode, "none"), (prefill, GREY)):
+            axes.scatter([], [], s=80, facecolor=fill, edgecolor=GREY, label=what)
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlim(low, high)
         axes.set_xlabel("MACs per byte of weights read (MAC/B)")
         axes.set_ylabel("speed of the linear layers (GMAC/s)")
-        legend_above(figure, axes, columns=4)
+        legend_above(figure, axes, columns=3)
         return figure
 
     return Picture(name="roofline", caption=_roofline_caption(inputs), draw=draw)

@@ -8,6 +8,7 @@ import pandas as pd  # type: ignore[import-untyped]
 
 from hwsim.compare import FORMATS, Result
 from hwsim.energy import PICOJOULES, SCOPES, Bill, Charge, parts_of
+from hwsim.energy_tables import Bound
 from hwsim.errors import InputError
 from hwsim.reports.inputs import Inputs
 from hwsim.reports.model import kind_of_total, per_token, ratio
@@ -20,7 +21,8 @@ def points(inputs: Inputs) -> tuple[pd.DataFrame, list[str]]:
     Returns
     -------
     pandas.DataFrame
-        A row for each; energies are of a token, parts that are not in a scope are NaN.
+        A row for each; energies are of a token, parts that are not in a scope are NaN. Ends of a
+        part's range are there if any row that prices it has one.
     list of str
         Combinations that are left out, each with the reason.
     """
@@ -38,7 +40,14 @@ def points(inputs: Inputs) -> tuple[pd.DataFrame, list[str]]:
             results = {name: _within(result, scope) for name, result in whole.items()}
             for name, result in results.items():
                 rows.append(_row(name, result, results["ternary"]))
-    return pd.DataFrame(rows), list(left_out)
+    frame = pd.DataFrame(rows)
+    certain = [
+        column
+        for part in parts_of("system")
+        for column in (f"{part}_low_j", f"{part}_high_j")
+        if frame[column].equals(frame[f"{part}_j"])
+    ]
+    return frame.drop(columns=certain), list(left_out)
 
 
 def _within(result: Result, scope: str) -> Result:
@@ -49,8 +58,6 @@ def _within(result: Result, scope: str) -> Result:
 
 def _row(name: str, result: Result, ternary: Result) -> dict[str, Any]:
     energy, over = per_token(result), ratio(result, ternary)
-    tokens = result.workload.new_tokens * PICOJOULES
-    inside = result.energy.parts
     return {
         "model": result.model.name,
         "linear_weights": result.model.linear_weights,
@@ -73,11 +80,30 @@ def _row(name: str, result: Result, ternary: Result) -> dict[str, Any]:
         "utilisation": result.utilisation,
         "weight_bytes": result.weight_bytes,
         "footprint_bytes": sum(result.footprint_bytes.values()),
-        **{
-            f"{part}_j": inside[part] / tokens if part in inside else float("nan")
-            for part in parts_of("system")
-        },
+        **_parts(result),
     }
+
+
+_SUFFIXES: dict[str, Bound] = {"j": "value", "low_j": "low", "high_j": "high"}
+
+
+def _parts(result: Result) -> dict[str, float]:
+    """Return the energy of each part with its range, in joules a token; NaN out of scope."""
+    table, inside = result.rates.table, parts_of(result.scope)
+    tokens = result.workload.new_tokens * PICOJOULES
+    pj = {
+        f"{part}_{suffix}": 0.0 if part in inside else float("nan")
+        for part in parts_of("system")
+        for suffix in _SUFFIXES
+    }
+    for (part, key), times in result.bill.counts.items():
+        row = table.rows[key]
+        figures = {suffix: times * row.converted(bound) for suffix, bound in _SUFFIXES.items()}
+        if times < 0:  # a factor below 0 turns a range round
+            figures["low_j"], figures["high_j"] = figures["high_j"], figures["low_j"]
+        for suffix, figure in figures.items():
+            pj[f"{part}_{suffix}"] += figure
+    return {name: value / tokens for name, value in pj.items()}
 
 
 def sources(inputs: Inputs) -> dict[str, dict[str, dict[str, Any]]]:

@@ -27,10 +27,14 @@ def report(inputs: Inputs) -> Report:
         question="Do the published figures follow, and what is left of them in a system?",
         answer=_answer(inputs),
         assumptions=[
-            "The papers count the arithmetic of one pass over 512 tokens: no memory, no embedding, "
-            "no LM head; nothing here is fitted to them.",
-            "A ternary multiply-accumulate is counted as one INT8 addition, although sums grow "
-            "wider; scope core counts their real width.",
+            (
+                "The papers count the arithmetic of one pass over 512 tokens: no memory, no embedding, "
+                "no LM head; nothing here is fitted to them."
+            ),
+            (
+                "A ternary multiply-accumulate is counted as one INT8 addition, although sums grow "
+                "wider; scope core counts their real width."
+            ),
             f"Beyond the arithmetic: {setting(inputs)}.",
         ],
         pictures=(ratio_picture(inputs),),
@@ -48,12 +52,16 @@ def _answer(inputs: Inputs) -> list[str]:
     beyond = [f"{number(value)} times ({name})" for name, value in list(ends.items())[1:]]
     quoted = sum(not r.figure.re_read for r in found)
     return [
-        f"Of {len(found)} printed figures, {exact} follow to their last digit from shapes and "
-        f"tables; the largest residual is {worst.relative:+.1%} ({worst.figure.quantity} of "
-        f"{worst.figure.model}, {worst.figure.source}).",
-        f"Counted as in the papers, the largest model here ({large.name}) takes "
-        f"{number(next(iter(ends.values())))} times as much energy in FP16 as in ternary; "
-        f"with more of the hardware counted it is {' and '.join(beyond)}.",
+        (
+            f"Of {len(found)} printed figures, {exact} follow to their last digit from shapes and "
+            f"tables; the largest residual is {worst.relative:+.1%} ({worst.figure.quantity} of "
+            f"{worst.figure.model}, {worst.figure.source})."
+        ),
+        (
+            f"Counted as in the papers, the largest model here ({large.name}) takes "
+            f"{number(next(iter(ends.values())))} times as much energy in FP16 as in ternary; "
+            f"with more of the hardware counted it is {' and '.join(beyond)}."
+        ),
         f"{quoted} of the printed figures are quoted, not read again in their source.",
     ]
 
@@ -124,28 +132,34 @@ def _ratio_caption(inputs: Inputs) -> Caption:
     )
 
 
+def _families(inputs: Inputs) -> dict[str, list[ModelShape]]:
+    """Group models by the paper that describes them: a line joins those of one."""
+    families: dict[str, list[ModelShape]] = {}
+    for model in inputs.shapes:
+        families.setdefault(model.source, []).append(model)
+    return families
+
+
 def ratio_picture(inputs: Inputs) -> Picture:
     """Draw FP16 over ternary across model sizes."""
 
     def draw() -> Figure:
         figure, axes = canvas(8.0, 4.8)
         for curve in _curves(inputs):
-            for as_if in (False, True):
-                models = [m for m in inputs.shapes if m.ternary is not as_if]
-                if not models:
-                    continue
+            for source, models in _families(inputs).items():
                 ends = [curve.at(inputs, model) for model in models]
+                own = models[0].ternary
                 axes.errorbar(
                     [m.linear_weights / 1e9 for m in models],
                     [e.value for e in ends],
                     [[e.value - e.low for e in ends], [e.high - e.value for e in ends]],
-                    fmt=curve.marker if as_if else f"{curve.marker}-",
+                    fmt=f"{curve.marker}-",
                     color=curve.colour,
-                    markerfacecolor="none" if as_if else curve.colour,
+                    markerfacecolor=curve.colour if own else "none",
                     markersize=5,
                     linewidth=1,
                     capsize=3,
-                    label=None if as_if else curve.name,
+                    label=curve.name if source == inputs.shapes[-1].source else None,
                 )
         models_by_name = {m.name: m for m in inputs.shapes}
         points = [f for f in FIGURES if f.quantity == _RATIO and f.model in models_by_name]

@@ -19,12 +19,18 @@ def report(inputs: Inputs) -> Report:
         question="How do latency, memory and throughput grow with the model?",
         answer=_answer(inputs),
         assumptions=[
-            f"Layers run one after the other without overlap on {array_words(inputs)}; the buses "
-            "alone limit it, off-chip memory is taken to keep up.",
-            f"A {inputs.workload(inputs.phase).kv_bits}-bit KV cache, and embeddings and LM head "
-            "of 16 bits, in every format.",
-            "Attention runs on as many FP16 units as the array has MACs, or as fast as the memory "
-            "gives the KV cache, whichever is slower; norms take no time.",
+            (
+                f"Layers run one after the other without overlap on {array_words(inputs)}; the buses "
+                "alone limit it, off-chip memory is taken to keep up."
+            ),
+            (
+                f"A {inputs.workload(inputs.phase).kv_bits}-bit KV cache, and embeddings and LM head "
+                "of 16 bits, in every format."
+            ),
+            (
+                "Attention runs on as many FP16 units as the array has MACs, or as fast as the memory "
+                "gives the KV cache, whichever is slower; norms take no time."
+            ),
         ],
         pictures=(sizes_picture(inputs),),
         tables=(sizes_table(inputs), points_table(inputs)),
@@ -58,14 +64,20 @@ def _answer(inputs: Inputs) -> list[str]:
     faster = fp16.latency_s / ternary.latency_s
     lighter = fp16.footprint_bytes / ternary.footprint_bytes
     return [
-        f"From {small} to {large}, a {inputs.phase} run takes {number(a.latency_s * 1e3)} to "
-        f"{number(b.latency_s * 1e3)} ms in ternary, {number(a.tokens_per_s)} to "
-        f"{number(b.tokens_per_s)} tokens/s.",
-        f"FP16 takes {number(faster.min())} to {number(faster.max())} times as long on an array "
-        f"of {inputs.baseline.replace('-', ' ')}.",
-        f"Ternary models occupy {number(a.footprint_bytes / 1e6)} to "
-        f"{number(b.footprint_bytes / 1e6)} MB, FP16 {number(lighter.min())} to "
-        f"{number(lighter.max())} times as much, embeddings, head and KV cache included.",
+        (
+            f"From {small} to {large}, a {inputs.phase} run takes {number(a.latency_s * 1e3)} to "
+            f"{number(b.latency_s * 1e3)} ms in ternary, {number(a.tokens_per_s)} to "
+            f"{number(b.tokens_per_s)} tokens/s."
+        ),
+        (
+            f"FP16 takes {number(faster.min())} to {number(faster.max())} times as long on an array "
+            f"of {inputs.baseline.replace('-', ' ')}."
+        ),
+        (
+            f"Ternary models occupy {number(a.footprint_bytes / 1e6)} to "
+            f"{number(b.footprint_bytes / 1e6)} MB, FP16 {number(lighter.min())} to "
+            f"{number(lighter.max())} times as much, embeddings, head and KV cache included."
+        ),
     ]
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from html import escape
 from io import BytesIO
 from typing import Any
 
@@ -65,6 +66,8 @@ _RC: dict[str, Any] = {
     "font.size": 10,
     "axes.grid": True,
     "axes.axisbelow": True,
+    "axes.titlesize": 10,
+    "axes.titlepad": 8,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.spines.right": False,
@@ -83,7 +86,7 @@ _RC: dict[str, Any] = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "svg.fonttype": "path",
-    "pdf.fonttype": 42,
+    "pdf.fonttype": 3,
 }
 
 
@@ -100,6 +103,12 @@ def canvas(width: float = 7.2, height: float = 4.2, **layout: Any) -> tuple[Figu
     return figure, figure.subplots(**layout)
 
 
+def label(name: str, most: int = 32) -> str:
+    """Shorten a name for an axis, and keep matplotlib from reading it as a formula."""
+    name = name if len(name) <= most else f"...{name[3 - most :]}"
+    return name.replace("$", r"\$")
+
+
 def legend_above(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
     """Put a legend outside of the axes, where it cannot hide anything."""
     handles, labels = axes.get_legend_handles_labels()
@@ -112,6 +121,9 @@ def files(figure: Figure, name: str, description: str) -> dict[str, bytes]:
     The SVG has no background, and its text and axes follow the reader's colour scheme; PNG and PDF
     are black on white.
     """
+    with house_style(name):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # what fits once fits in every format
     written = {}
     for suffix, options in {
         "svg": {"metadata": {"Date": None, "Creator": None}, "transparent": True},
@@ -127,15 +139,13 @@ def files(figure: Figure, name: str, description: str) -> dict[str, bytes]:
 
 
 _SCHEMES = (
-    "svg{color:%s}@media (prefers-color-scheme:dark){svg{color:#e6e6e6}}"
+    f"svg{{color:{INK}}}@media (prefers-color-scheme:dark){{svg{{color:#e6e6e6}}}}"
     "@media print{svg{color:#000}}"
-) % INK
+)
 
 
 def _for_both_schemes(svg: str, description: str) -> str:
     """Make the ink of a picture the reader's, and say what it shows to those who cannot see."""
-    from html import escape
-
     opening = re.search(r"<svg [^>]*>", svg)
     assert opening is not None  # matplotlib wrote it
     head = f"<style>{_SCHEMES}</style><desc>{escape(description)}</desc>"

@@ -15,7 +15,7 @@ from hwsim.predict import predict
 from hwsim.reports.content import Caption, Picture, Report, Table, number
 from hwsim.reports.inputs import Inputs
 from hwsim.reports.model import array_words
-from hwsim.reports.style import BLUE, GREY, INK, ORANGE, VERMILION, canvas, legend_above
+from hwsim.reports.style import BLUE, GREY, INK, ORANGE, VERMILION, canvas, label, legend_above
 
 _SCOPE = "core"
 _SHOWN = 30
@@ -92,10 +92,14 @@ def report(inputs: Inputs) -> Report:
         question=f"What do the weights and activations of {inputs.data.model} look like?",
         answer=_answer(inputs, found),
         assumptions=[
-            f"The trace is {inputs.data.path.name}, made by {inputs.data.source}; its activations "
-            "are those of its tokens, not of all that a model can meet.",
-            "Energies of a layer count all its weights; zeros save switching, which only the gate "
-            "level knows.",
+            (
+                f"The trace is {inputs.data.path.name}, made by {inputs.data.source}; its activations "
+                "are those of its tokens, not of all that a model can meet."
+            ),
+            (
+                "Energies of a layer count all its weights; zeros save switching, which only the gate "
+                "level knows."
+            ),
             f"Cycles are predicted on {array_words(inputs)}.",
         ],
         pictures=pictures,
@@ -122,8 +126,10 @@ def _answer(inputs: Inputs, found: list[Statistics]) -> list[str]:
         activations = "It has no activations."
     total = sum(s.zero for s in found)
     return [
-        f"{inputs.data.model} has {weights:,} ternary weights in {len(found)} layers, of which "
-        f"{total / weights:.1%} are zero, {min(shares):.1%} to {max(shares):.1%} by layer.",
+        (
+            f"{inputs.data.model} has {weights:,} ternary weights in {len(found)} layers, of which "
+            f"{total / weights:.1%} are zero, {min(shares):.1%} to {max(shares):.1%} by layer."
+        ),
         f"A weight holds {number(entropy)} bits, where base3 takes {bits:g} and 2bit 2.",
         activations,
     ]
@@ -206,12 +212,6 @@ def _some(found: list[Statistics]) -> list[Statistics]:
     return [found[i] for i in np.linspace(0, len(found) - 1, _SHOWN).round().astype(int)]
 
 
-def _label(name: str, most: int = 32) -> str:
-    """Shorten a name for an axis, and keep matplotlib from reading it as a formula."""
-    name = name if len(name) <= most else f"...{name[3 - most :]}"
-    return name.replace("$", r"\$")
-
-
 def weights_picture(inputs: Inputs) -> Picture:
     """Draw the trits of the layers."""
 
@@ -219,21 +219,21 @@ def weights_picture(inputs: Inputs) -> Picture:
         found = _some(statistics(inputs))
         figure, axes = canvas(8.0, 0.28 * len(found) + 1.4)
         left = np.zeros(len(found))
-        for label, colour, hatch, count in (
+        for trit, colour, hatch, count in (
             ("-1", BLUE, "//", lambda s: s.negative),
             ("0", GREY, "", lambda s: s.zero),
             ("+1", ORANGE, "", lambda s: s.positive),
         ):
             widths = np.array([100 * count(s) / s.weights for s in found])
-            axes.barh(
-                range(len(found)), widths, 0.7, left, color=colour, hatch=hatch, label=label
-            )
-            if label == "0":
+            axes.barh(range(len(found)), widths, 0.7, left, color=colour, hatch=hatch, label=trit)
+            if trit == "0":
                 for y, (at, width) in enumerate(zip(left, widths, strict=True)):
                     words = f"{width:.1f}"
-                    axes.text(at + width / 2, y, words, ha="center", va="center", fontsize=8)
+                    axes.text(
+                        at + width / 2, y, words, ha="center", va="center", fontsize=8, color="#000"
+                    )
             left += widths
-        axes.set_yticks(range(len(found)), [_label(s.name) for s in found], fontsize=9)
+        axes.set_yticks(range(len(found)), [label(s.name) for s in found], fontsize=9)
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
         axes.set_xlim(0, 100)

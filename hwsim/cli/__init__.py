@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from hwsim.cli import bench, demo, energy, simulate, synth, tables, trace, verilog
+from hwsim.cli import bench, demo, energy, report, simulate, synth, tables, trace, verilog
 from hwsim.errors import InputError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("verilog", epilog=verilog.EXAMPLE)(verilog.verilog)
 app.command("synth", epilog=synth.EXAMPLE)(synth.synth)
 app.command("energy", epilog=energy.EXAMPLE)(energy.energy)
 app.command("bench", epilog=bench.EXAMPLE)(bench.bench)
+app.command("report", epilog=report.EXAMPLE)(report.report)
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
 app.add_typer(trace.app, name="trace")
 app.add_typer(tables.app, name="tables")
