@@ -104,7 +104,7 @@ def number(value: float) -> str:
         return f"{int(value):,}"
     if abs(value) >= 1e4:
         return f"{value:,.0f}"
-    return f"{value:.4g}" if abs(value) >= 1e-3 else f"{value:.3g}"
+    return f"{value:.4g}"
 
 
 def exact(value: object) -> str:

@@ -110,10 +110,10 @@ def _json(content: Any) -> bytes:
 
 def _title(inputs: Inputs, chosen: Sequence[str]) -> str:
     if set(chosen) <= {"layer", "trace"}:
-        return f"hwsim: {inputs.data.model}"
+        return f"Layers of {inputs.data.model} on the hardware"
     if set(chosen) == {"published"}:
-        return "hwsim: published figures"
-    return f"hwsim: energy of {inputs.subject.name} and others"
+        return "The published figures, and what is left of them"
+    return f"Energy of {inputs.subject.name} and others"
 
 
 def _draw(reports: Sequence[Report]) -> dict[str, dict[str, bytes]]:

@@ -1,4 +1,4 @@
-"""What did one layer's run on the hardware show, beside what was predicted?"""
+"""What one layer's run on the hardware showed, beside what was predicted."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -140,11 +140,11 @@ def report(inputs: Inputs) -> Report:
         answer=_answer(inputs, run),
         assumptions=[
             (
-                f"Engine {run.engine}; outputs and cycles are those of the hardware, energies are its "
-                f"counts times table rows at {inputs.node}, scope {_SCOPE}."
+                f"Engine {run.engine}; outputs and cycles are those of the hardware, energies are "
+                f"its counts times table rows at {inputs.node}, scope {_SCOPE}."
             ),
             "The baselines have the same rows, columns, batch, clock and buses, and are predicted.",
-            "Zero weights save nothing in these energies; only the gate level knows what they save.",
+            "Zero weights save nothing here; only the gate level knows what they save.",
         ],
         pictures=pictures,
         tables=(cycles_table(inputs), layer_energy_table(inputs), timeline_table(inputs)),
@@ -175,16 +175,14 @@ def _answer(inputs: Inputs, run: LayerRun) -> list[str]:
     own, *others = energies.items()
     macs = run.activity.macs
     beside = [f"{number(pj / own[1])} times with {name} lanes" for name, pj in others]
+    takes = f"A MAC takes {number(own[1] / macs)} pJ in scope {_SCOPE} at {inputs.node}"
     return [
         (
-            f"{run.name} ({_words(run)}) takes {total:,} cycles, of which {cycles['compute'] / total:.1%}"
-            f" compute; most of the rest is {waiting}, {cycles[waiting] / total:.1%}."
+            f"{run.name} ({_words(run)}) takes {total:,} cycles; {cycles['compute'] / total:.1%} "
+            f"of them compute, and most of the rest is {waiting}, {cycles[waiting] / total:.1%}."
         ),
         f"{agreement[0].upper()}{agreement[1:]}.",
-        f"A MAC takes {number(own[1] / macs)} pJ in scope {_SCOPE} at {inputs.node}, and "
-        f"{series(beside)}."
-        if beside
-        else f"A MAC takes {number(own[1] / macs)} pJ.",
+        f"{takes}, and {series(beside)}." if beside else f"{takes}.",
     ]
 
 

@@ -1,4 +1,4 @@
-"""What does one model cost in each number format, and where does the energy go?"""
+"""What one model costs in each number format, and where the energy goes."""
 
 import itertools
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from hwsim.compare import Result, WaterfallStep, waterfall
 from hwsim.energy import PICOJOULES, parts_of
-from hwsim.energy_tables import KINDS
+from hwsim.energy_tables import KINDS, Key
 from hwsim.reports.content import Caption, Picture, Report, Table, number, series
 from hwsim.reports.inputs import Inputs
 from hwsim.reports.style import (
@@ -127,15 +127,21 @@ def _answer(inputs: Inputs, fp16: Result, ternary: Result) -> list[str]:
 
 
 def _assumptions(inputs: Inputs, fp16: Result, ternary: Result) -> list[str]:
-    found = _sensitivities(fp16, ternary)
     table = inputs.energies
+    of_ratio = {one.key: one.elasticity for one in _sensitivities(fp16, ternary)}
+    of_energy = {s.key: s.elasticity for s in sensitivities(Quotient.of(ternary.bill), table)}
+
+    def weight(key: Key) -> float:
+        return max(abs(of_ratio[key]), abs(of_energy.get(key, 0.0)))
+
     words = []
-    for one in found[:3]:
-        row = table.rows[one.key]
-        between = f", {row.low:g} to {row.high:g}" if row.low != row.high else ", without a range"
+    for key in sorted(of_ratio, key=weight, reverse=True)[:3]:
+        row = table.rows[key]
+        between = f"{row.low:g} to {row.high:g}" if row.low != row.high else "without a range"
         words.append(
-            f"{one.key}: {row.value:g} {row.unit} ({row.kind}{between}); one per cent more moves "
-            f"the ratio by {one.elasticity:+.2f} %."
+            f"{key}: {row.value:g} {row.unit} ({row.kind}, {between}); one per cent more moves the "
+            f"ternary energy by {of_energy.get(key, 0.0):+.2g} % and the ratio by "
+            f"{of_ratio[key]:+.2g} %."
         )
     if inputs.scope != "arithmetic":
         clock = "stands still in" if inputs.clock_gating else "reaches"
@@ -177,7 +183,7 @@ def causes(fp16: Result, ternary: Result) -> dict[str, str]:
         "attention_add": "FP16 in both",
         "wider_adders": "sums wider than 8 bits, at the tree's real number of adders",
         "registers": f"operands of {other.activation_bits} against {array.activation_bits} bits, "
-        f"sums of {other.accumulator_bits} against {array.accumulator_bits}, clocked all the time",
+        f"sums of {other.accumulator_bits} against {array.accumulator_bits}",
         "decode": f"unpacking {array.weight_encoding}, in ternary alone",
         "weight_buffer": f"tiles of {other.weight_bits} against {array.weight_bits} bits a weight",
         "activation_buffer": f"activations of {other.activation_bits} against "
@@ -254,8 +260,8 @@ def waterfall_picture(inputs: Inputs) -> Picture:
         axes.set_yticks(range(len(shown)), [move.part.replace("_", " ") for move in shown])
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
-        axes.set_xlim(0, largest * 1.12)
-        axes.set_xlabel("energy, FP16 over ternary (times), with all parts down to here")
+        axes.set_xlim(0, largest * 1.18)
+        axes.set_xlabel("energy, FP16 over ternary (times)")
         if small:
             words = series([part.replace("_", " ") for part in small])
             figure.supxlabel(f"moved it by less than 1 %: {words}", fontsize=8.5)

@@ -12,11 +12,12 @@ from markupsafe import Markup
 from hwsim.compare import FORMATS
 from hwsim.energy import SCOPES, parts_of
 from hwsim.energy_tables import EnergyTable, Row
+from hwsim.published import FIGURES, WORKLOAD
 from hwsim.reports.content import Report, exact
 from hwsim.reports.inputs import Inputs
 from hwsim.reports.points import sources
 from hwsim.reports.sizes import all_points
-from hwsim.reports.style import FORMAT_COLOURS, GROUPS
+from hwsim.reports.style import FORMAT_COLOURS, GROUPS, ORANGE
 from hwsim.reports.text import cell, rows
 from hwsim.workload import PHASES
 
@@ -147,6 +148,20 @@ def _data(inputs: Inputs, priced: Mapping[str, Any]) -> dict[str, Any]:
             {"name": name, "colour": colour, "parts": parts}
             for name, (colour, _, parts) in GROUPS.items()
         ],
+        "published": [
+            {"model": f.model, "printed": f.printed, "source": f"{f.source}, {f.locator}"}
+            for f in FIGURES
+            if f.quantity == "fp16 / ternary"
+        ],
+        "published_for": {
+            "node": "7nm",
+            "scope": "arithmetic",
+            "phase": WORKLOAD.phase,
+            "format": "fp16",
+            "quantity": "over_ternary",
+        },
+        "published_tokens": WORKLOAD.tokens,
+        "published_colour": ORANGE,
         "chosen": {
             "node": inputs.node,
             "scope": inputs.scope,

@@ -1,4 +1,4 @@
-"""Do the papers' figures follow from shapes and tables, and what is left of them in a system?"""
+"""Whether the papers' figures follow, and what is left of them in a system."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -28,8 +28,8 @@ def report(inputs: Inputs) -> Report:
         answer=_answer(inputs),
         assumptions=[
             (
-                "The papers count the arithmetic of one pass over 512 tokens: no memory, no embedding, "
-                "no LM head; nothing here is fitted to them."
+                "The papers count the arithmetic of one pass over 512 tokens: no memory, no "
+                "embedding, no LM head; nothing here is fitted to them."
             ),
             (
                 "A ternary multiply-accumulate is counted as one INT8 addition, although sums grow "
@@ -182,7 +182,7 @@ def ratio_picture(inputs: Inputs) -> Picture:
         sizes = [0.1, 0.3, 1, 3, 10, 30, 70]
         axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
         axes.set_ylim(1, 80)
-        axes.set_xlabel("weights in linear layers (10^9)")
+        axes.set_xlabel("weights in linear layers (10⁹)")
         axes.set_ylabel("energy, FP16 over ternary (times)")
         legend_above(figure, axes)
         return figure

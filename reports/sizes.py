@@ -1,4 +1,4 @@
-"""How do latency, memory and throughput grow with the model?"""
+"""How latency, memory and throughput grow with the model."""
 
 import pandas as pd  # type: ignore[import-untyped]
 from matplotlib.figure import Figure
@@ -20,16 +20,16 @@ def report(inputs: Inputs) -> Report:
         answer=_answer(inputs),
         assumptions=[
             (
-                f"Layers run one after the other without overlap on {array_words(inputs)}; the buses "
-                "alone limit it, off-chip memory is taken to keep up."
+                f"Layers run one after the other without overlap on {array_words(inputs)}; the "
+                "buses alone limit it, off-chip memory is taken to keep up."
             ),
             (
-                f"A {inputs.workload(inputs.phase).kv_bits}-bit KV cache, and embeddings and LM head "
-                "of 16 bits, in every format."
+                f"A {inputs.workload(inputs.phase).kv_bits}-bit KV cache, and embeddings and LM "
+                "head of 16 bits, in every format."
             ),
             (
-                "Attention runs on as many FP16 units as the array has MACs, or as fast as the memory "
-                "gives the KV cache, whichever is slower; norms take no time."
+                "Attention runs on as many FP16 units as the array has MACs, or as fast as the "
+                "memory gives the KV cache, whichever is slower; norms take no time."
             ),
         ],
         pictures=(sizes_picture(inputs),),
@@ -70,8 +70,8 @@ def _answer(inputs: Inputs) -> list[str]:
             f"{number(b.tokens_per_s)} tokens/s."
         ),
         (
-            f"FP16 takes {number(faster.min())} to {number(faster.max())} times as long on an array "
-            f"of {inputs.baseline.replace('-', ' ')}."
+            f"FP16 takes {number(faster.min())} to {number(faster.max())} times as long on an "
+            f"array of {inputs.baseline.replace('-', ' ')}."
         ),
         (
             f"Ternary models occupy {number(a.footprint_bytes / 1e6)} to "
@@ -154,7 +154,7 @@ def sizes_picture(inputs: Inputs) -> Picture:
             ticks = [0.1, 1, 10, 70]
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axes.minorticks_off()
-            axes.set_xlabel("weights in linear layers (10^9)")
+            axes.set_xlabel("weights in linear layers (10⁹)")
             axes.set_ylabel(label)
         legend_above(figure, panels[0], columns=5)
         return figure

@@ -1,4 +1,4 @@
-"""What do the weights and activations of a trace look like?"""
+"""What the weights and activations of a trace look like."""
 
 from typing import NamedTuple
 
@@ -93,12 +93,12 @@ def report(inputs: Inputs) -> Report:
         answer=_answer(inputs, found),
         assumptions=[
             (
-                f"The trace is {inputs.data.path.name}, made by {inputs.data.source}; its activations "
-                "are those of its tokens, not of all that a model can meet."
+                f"The trace is {inputs.data.path.name}, made by {inputs.data.source}; its "
+                "activations are those of its tokens, not of all that a model can meet."
             ),
             (
-                "Energies of a layer count all its weights; zeros save switching, which only the gate "
-                "level knows."
+                "Energies of a layer count all its weights; zeros save switching, which only the "
+                "gate level knows."
             ),
             f"Cycles are predicted on {array_words(inputs)}.",
         ],

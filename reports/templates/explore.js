@@ -55,7 +55,7 @@
     const line = getComputedStyle(document.documentElement).getPropertyValue("--line");
     const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true };
     return {
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink(), size: 13 },
+      showlegend: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink(), size: 13 },
       margin: { l: 60, r: 12, t: 10, b: 55 }, hovermode: "closest", hoverlabel: { align: "left" },
       legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
       ...more, xaxis: { ...axis, ...more.xaxis }, yaxis: { ...axis, ...more.yaxis },
@@ -66,7 +66,8 @@
   const drawSizes = () => {
     const quantity = quantities[chosen("quantity")];
     const column = chosen("quantity");
-    const formats = [...new Set([chosen("format"), "ternary"])];
+    // Over itself, ternary is 1 everywhere.
+    const formats = column === "over_ternary" ? [chosen("format")] : [...new Set([chosen("format"), "ternary"])];
     const traces = formats.map((format) => {
       const found = select({ ...setting(), format });
       const at = (name) => found.map((p) => p[name] * quantity.factor);
@@ -90,12 +91,24 @@
         hoverinfo: "text",
       };
     });
+    const asPublished = Object.entries(data.published_for).every(([name, value]) => chosen(name) === value)
+      && select(setting()).every((p) => p.tokens === data.published_tokens);
+    if (asPublished) {
+      const printed = data.published.map((f) => ({ ...f, point: select({ ...setting(), model: f.model, format: "fp16" })[0] })).filter((f) => f.point);
+      traces.push({
+        type: "scatter", mode: "markers", name: "published",
+        x: printed.map((f) => f.point.linear_weights / 1e9), y: printed.map((f) => f.printed), customdata: printed.map((f) => f.model),
+        marker: { symbol: "star", size: 14, color: data.published_colour, line: { color: ink(), width: 1 } },
+        hovertext: printed.map((f) => [`<b>${text(f.model)}</b>, published`, `${number(f.printed)} times (no range)`, "kind: published", text(f.source)].join("<br>")),
+        hoverinfo: "text",
+      });
+    }
     Plotly.react("chart-sizes", traces, layout({
       xaxis: { type: "log", title: { text: "weights in linear layers (10⁹)" }, dtick: 1 },
       yaxis: { type: "log", title: { text: `${quantity.name} (${quantity.unit})` } },
     }), config);
-    document.getElementById("caption-sizes").textContent =
-      `${quantity.name} of all models in ${formats.join(" and ")}, scope ${chosen("scope")}, ${chosen("phase")}, ${chosen("node")}.`;
+    document.getElementById("caption-sizes").textContent = document.getElementById("chart-sizes").ariaLabel =
+      `${traces.length > formats.length ? "Stars are the published points. " : ""}${quantity.name[0].toUpperCase()}${quantity.name.slice(1)} of all models in ${formats.join(" and ")}, scope ${chosen("scope")}, ${chosen("phase")}, ${chosen("node")}.`;
   };
 
   const partText = (point, part) => {
@@ -121,10 +134,11 @@
       }));
     Plotly.react("chart-parts", traces, layout({
       barmode: "relative",
-      xaxis: { title: { text: "number format" } },
+      xaxis: { title: { text: "number format" }, tickvals: data.formats, ticktext: data.formats.map((f) => f.replace("_", "<br>")), tickangle: 0 },
+      legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, entrywidth: document.getElementById("chart-parts").clientWidth < 480 ? 1 : 0.45, entrywidthmode: "fraction" },
       yaxis: { title: { text: "energy (mJ/token)" } },
     }), config);
-    document.getElementById("caption-parts").textContent =
+    document.getElementById("caption-parts").textContent = document.getElementById("chart-parts").ariaLabel =
       `Energy of a token of ${chosen("model")} by format and part, scope ${chosen("scope")}, ${chosen("phase")}, ${chosen("node")}.`;
   };
 
