@@ -82,6 +82,7 @@ class Inputs:
         parts_of(self.scope)
         self.energies.check_node(self.node)
         self.workload(self.phase)
+        FORMATS["ternary"].array(self.array, self.rates(self.node), self.baseline)
         for name in self.models:
             find_model(name)
 
@@ -216,4 +217,6 @@ def inputs_with(inputs: Inputs | None = None, **changes: Any) -> Inputs:
     """
     if "model" in changes:
         changes["models"] = (changes.pop("model"),)
-    return replace(inputs, **changes) if inputs else Inputs.of(changes)
+    if inputs is None:
+        return Inputs.of(changes)
+    return replace(inputs, **changes) if changes else inputs

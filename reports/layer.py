@@ -89,6 +89,11 @@ class LayerRun:
         """What the shape says."""
         return self.on(self.array)
 
+    @property
+    def as_predicted(self) -> bool:
+        """Whether it took the cycles that the shape says, cause by cause."""
+        return self.predicted.cycles == self.activity.cycles
+
     def on(self, array: ArrayConfig) -> Activity:
         """Return what the shape says for another array."""
         s = self.schedule
@@ -165,10 +170,10 @@ def _answer(inputs: Inputs, run: LayerRun) -> list[str]:
     total = cycles.pop("total")
     waiting = max((c for c in cycles if c != "compute"), key=lambda cause: cycles[cause])
     expected = run.predicted.cycles
-    if run.stalled:
-        agreement = f"ports that wait cost it {total - expected.total:,} cycles"
-    elif expected == run.activity.cycles:
+    if run.as_predicted:
         agreement = f"its shape predicts the same {expected.total:,}, cause by cause"
+    elif run.stalled:
+        agreement = f"ports that wait cost it {total - expected.total:,} cycles"
     else:
         agreement = f"its shape predicts {expected.total:,}, which is not the same"
     energies = {name: report.total_pj for name, report in _energies(inputs, run).items()}
@@ -210,7 +215,7 @@ def cycles_table(inputs: Inputs) -> Table:
         caption=Caption(
             shows=f"Cycles of {run.name} by cause.",
             made=f"Measured by engine {run.engine}; predicted from the shape: {_words(run)}.",
-            without="The prediction knows no ports that wait (`--stall-rate`).",
+            without="The prediction knows no ports that wait (--stall-rate).",
         ),
         frame=pd.DataFrame(
             {
@@ -255,7 +260,7 @@ _WINDOWS = 120
 
 def _slices(run: LayerRun) -> list[Cycles]:
     """Return cycles by cause in the order of time; neighbours are joined where there are many."""
-    if run.stalled:  # one bar: what happened, without the order in which it did
+    if not run.as_predicted:  # one bar: what happened, without the order in which it did
         return [run.activity.cycles]
     slices = timeline(run.schedule)
     joined = -(-len(slices) // _WINDOWS)
@@ -266,10 +271,10 @@ def _slices(run: LayerRun) -> list[Cycles]:
 
 def _timeline_caption(run: LayerRun) -> Caption:
     how = (
-        "Ports were made to wait, so it is one bar, of the engine's counters alone."
-        if run.stalled
-        else f"From the schedule of the shape; its sums are the counters of engine {run.engine}, "
-        "which the table of cycles compares."
+        f"From the schedule of the shape; its sums are the counters of engine {run.engine}, cause "
+        "by cause."
+        if run.as_predicted
+        else "The counters are not those of the schedule, so it is one bar, of the counters alone."
     )
     return Caption(
         shows=f"Utilisation and stalls of {run.name} over time: each bar is a row block of a token "

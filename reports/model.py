@@ -239,19 +239,21 @@ def waterfall_picture(inputs: Inputs) -> Picture:
         small: list[str] = []
         before = first.ratio
         for step in steps[1:]:
-            if abs(step.ratio / before - 1) < _NEGLIGIBLE and step is not steps[-1]:
+            if abs(step.ratio / before - 1) < _NEGLIGIBLE:
                 small.append(step.part)
                 continue
             shown.append(_Move(step.part, before, step.ratio))
             before = step.ratio
+        why |= {(whole := f"all of scope {inputs.scope}"): ""}
+        shown.append(_Move(whole, 0.0, steps[-1].ratio))
         figure, axes = canvas(10.0, 0.4 * len(shown) + 1.4)
         largest = max(move.after for move in shown)
         beside = axes.get_yaxis_transform()
         for y, move in enumerate(shown):
-            colour = GREY if not y else VERMILION if move.factor < 1 else BLUE
+            colour = GREY if not move.before else VERMILION if move.factor < 1 else BLUE
             left, right = sorted((move.before, move.after))
             axes.barh(y, max(right - left, 0.002 * largest), left=left, color=colour, height=0.62)
-            if y:
+            if move.before:
                 axes.plot([move.before] * 2, [y - 1.31, y - 0.31], color=GREY, linewidth=0.8)
             axes.text(right + 0.01 * largest, y, f"{move.after:.3g}x", va="center", weight="bold")
             axes.text(

@@ -9,6 +9,9 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 # Okabe and Ito, "Color Universal Design", 2008; their black would vanish on a dark page.
@@ -61,6 +64,7 @@ GROUPS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
 """Parts that are drawn as one: colour, hatch and parts. Together they are all parts."""
 
 INK = "#1b1b1b"
+_DPI = 150
 _RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine has it
     "font.size": 10,
@@ -121,19 +125,22 @@ def files(figure: Figure, name: str, description: str) -> dict[str, bytes]:
     The SVG has no background, and its text and axes follow the reader's colour scheme; PNG and PDF
     are black on white.
     """
+    written = {}
+    # Each canvas itself, since `savefig` draws everything once more to find its size.
     with house_style(name):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # what fits once fits in every format
-    written = {}
-    for suffix, options in {
-        "svg": {"metadata": {"Date": None, "Creator": None}, "transparent": True},
-        "png": {"metadata": {"Software": None}, "dpi": 150, "facecolor": "white"},
-        "pdf": {"metadata": {"CreationDate": None, "Producer": None}, "facecolor": "white"},
-    }.items():
         buffer = BytesIO()
-        with house_style(name):
-            figure.savefig(buffer, format=suffix, **options)  # type: ignore[arg-type]
-        written[suffix] = buffer.getvalue()
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        written["svg"] = buffer.getvalue()
+        figure.set_facecolor("white")
+        buffer = BytesIO()
+        FigureCanvasPdf(figure).print_pdf(buffer, metadata={"CreationDate": None, "Producer": None})
+        written["pdf"] = buffer.getvalue()
+        figure.set_dpi(_DPI)
+        buffer = BytesIO()
+        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+        written["png"] = buffer.getvalue()
     written["svg"] = _for_both_schemes(written["svg"].decode(), description).encode()
     return written
 

@@ -103,7 +103,8 @@ def as_markdown(
     """
     yield f"# {markdown(title)}"
     yield ""
-    yield f"Made by `{command}`. Sources of all figures: [provenance.json](provenance.json)."
+    yield f"Made by <code>{markdown(command)}</code>."
+    yield "Sources of all figures: [provenance.json](provenance.json)."
     for report in reports:
         yield from ("", f"## {markdown(report.question)}", "")
         yield markdown(" ".join(report.answer))

@@ -80,6 +80,8 @@ def report(
         _check(check)
         return
     assert folder is not None
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is not a folder")
     from hwsim.reports import Inputs
     from hwsim.reports.folder import make, names, write
 
