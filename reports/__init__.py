@@ -12,7 +12,7 @@ whole reports.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hwsim.errors import InputError
 from hwsim.reports import layer, model, published, sizes, trace
@@ -23,6 +23,8 @@ from hwsim.reports.style import house_style
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
     from matplotlib.figure import Figure
+
+T = TypeVar("T")
 
 REPORTS: dict[str, Callable[[Inputs], Report]] = {
     "model": model.report,
@@ -105,7 +107,7 @@ def table(name: str, inputs: Inputs | None = None, **changes: Any) -> "pd.DataFr
     return _find(TABLES, "table", name)(inputs_with(inputs, **changes)).frame
 
 
-def _find(known: dict[str, Any], what: str, name: str) -> Any:
+def _find(known: dict[str, T], what: str, name: str) -> T:
     if name not in known:
         raise InputError(f"{what} {name!r}: no such {what}; known: {', '.join(known)}")
     return known[name]

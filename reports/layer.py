@@ -194,7 +194,7 @@ def _answer(inputs: Inputs, run: LayerRun) -> list[str]:
 def _energies(inputs: Inputs, run: LayerRun) -> dict[str, EnergyReport]:
     """Price what was measured, and what baselines of the same shape would take."""
     rates = inputs.rates(inputs.node)
-    arrays = {run.array.lane: (run.activity, run.array)}
+    arrays: dict[str, tuple[Activity, ArrayConfig]] = {run.array.lane: (run.activity, run.array)}
     for lane in MULTIPLIER_LANES:
         other = run.array.baseline(lane)
         arrays.setdefault(lane, (run.on(other), other))

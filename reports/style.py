@@ -65,7 +65,14 @@ GROUPS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
 
 INK = "#1b1b1b"
 _DPI = 150
-_RC: dict[str, Any] = {
+_CANVASES: tuple[tuple[str, Any, str, dict[str, None]], ...] = (
+    ("svg", FigureCanvasSVG, "none", {"Date": None, "Creator": None}),
+    ("png", FigureCanvasAgg, "white", {"Software": None}),
+    ("pdf", FigureCanvasPdf, "white", {"CreationDate": None, "Producer": None}),
+)
+"""What draws each kind of file, on which background, and the metadata that would differ."""
+
+_RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine has it
     "font.size": 10,
     "axes.grid": True,
@@ -96,8 +103,15 @@ _RC: dict[str, Any] = {
 
 @contextmanager
 def house_style(name: str = "") -> Iterator[None]:
-    """Draw and save as all pictures are; `name` makes the ids in an SVG those of this picture."""
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_RC, "svg.hashsalt": name}):
+    """Draw and save as all pictures are, whatever a user's own settings.
+
+    `name` makes the ids in an SVG those of this picture. The backend stays what it is: a notebook
+    has its own.
+    """
+    usual: dict[Any, Any] = dict(matplotlib.rcParamsDefault)
+    for key in ("backend", "backend_fallback"):
+        usual.pop(key, None)
+    with matplotlib.rc_context({**usual, **_RC, "svg.hashsalt": name}):
         yield
 
 
@@ -126,21 +140,16 @@ def files(figure: Figure, name: str, description: str) -> dict[str, bytes]:
     are black on white.
     """
     written = {}
-    # Each canvas itself, since `savefig` draws everything once more to find its size.
     with house_style(name):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # what fits once fits in every format
-        buffer = BytesIO()
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
-        written["svg"] = buffer.getvalue()
-        figure.set_facecolor("white")
-        buffer = BytesIO()
-        FigureCanvasPdf(figure).print_pdf(buffer, metadata={"CreationDate": None, "Producer": None})
-        written["pdf"] = buffer.getvalue()
         figure.set_dpi(_DPI)
-        buffer = BytesIO()
-        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
-        written["png"] = buffer.getvalue()
+        for suffix, canvas, background, metadata in _CANVASES:
+            figure.set_facecolor(background)
+            buffer = BytesIO()
+            # Not `savefig`, which draws everything once more to find its size.
+            getattr(canvas(figure), f"print_{suffix}")(buffer, metadata=metadata)
+            written[suffix] = buffer.getvalue()
     written["svg"] = _for_both_schemes(written["svg"].decode(), description).encode()
     return written
 

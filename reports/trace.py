@@ -219,12 +219,12 @@ def weights_picture(inputs: Inputs) -> Picture:
         found = _some(statistics(inputs))
         figure, axes = canvas(8.0, 0.28 * len(found) + 1.4)
         left = np.zeros(len(found))
-        for trit, colour, hatch, count in (
-            ("-1", BLUE, "//", lambda s: s.negative),
-            ("0", GREY, "", lambda s: s.zero),
-            ("+1", ORANGE, "", lambda s: s.positive),
+        for trit, colour, hatch, counts in (
+            ("-1", BLUE, "//", [s.negative for s in found]),
+            ("0", GREY, "", [s.zero for s in found]),
+            ("+1", ORANGE, "", [s.positive for s in found]),
         ):
-            widths = np.array([100 * count(s) / s.weights for s in found])
+            widths = 100 * np.array(counts) / [s.weights for s in found]
             axes.barh(range(len(found)), widths, 0.7, left, color=colour, hatch=hatch, label=trit)
             if trit == "0":
                 for y, (at, width) in enumerate(zip(left, widths, strict=True)):

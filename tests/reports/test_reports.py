@@ -4,6 +4,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
+import matplotlib
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -58,6 +59,14 @@ def test_a_picture_names_its_units_and_hides_nothing(inputs: Inputs, name: str) 
         boxes = [(t.get_text(), t.get_window_extent()) for t in _words(drawn) if t.get_text()]
     for (one, a), (other, b) in itertools.combinations(boxes, 2):
         assert not a.overlaps(b), (one, other)
+
+
+def test_a_notebook_s_settings_stay(inputs: Inputs) -> None:
+    with matplotlib.rc_context({"font.size": 30}):
+        before = dict(matplotlib.rcParams)
+        drawn = figure("roofline", inputs)
+        assert dict(matplotlib.rcParams) == before
+    assert files(drawn, "x", "") == files(figure("roofline", inputs), "x", "")
 
 
 def _words(drawn: Figure) -> Iterator[Text]:
