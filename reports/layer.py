@@ -1,6 +1,6 @@
 """What one layer's run on the hardware showed, beside what was predicted."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import accumulate
 from typing import Any, Self
@@ -38,7 +38,7 @@ class LayerRun:
     stalled
         Whether sources and sinks were made to wait.
     toggles
-        Transitions of nets by where they are, outermost part first, if the engine counts them.
+        Transitions of nets by part and tree level, if the engine counts them.
     """
 
     engine: str
@@ -76,7 +76,11 @@ class LayerRun:
                     **{name: int(result["activity"][name]) for name in counts},
                 ),
                 stalled=result["predicted_cycles"] is None,
-                toggles=dict(_flat(result.get("toggles") or {})),
+                toggles={
+                    str(part): int(count)
+                    for part, count in (result.get("toggles") or {}).items()
+                    if part != "total"
+                },
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
@@ -103,19 +107,6 @@ class LayerRun:
             in_features=s.in_features,
             tokens=s.tokens,
         )
-
-
-def _flat(counts: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, int]]:
-    """Give the leaves of nested parts by their path; a list is a tree's levels."""
-    if isinstance(counts, Mapping):
-        items = [(str(key), value) for key, value in counts.items()]
-    elif isinstance(counts, list):
-        items = [(f"level {level}", value) for level, value in enumerate(counts, 1)]
-    else:
-        yield ", ".join(path), int(counts)
-        return
-    for key, value in items:
-        yield from _flat(value, (*path, key))
 
 
 def run_of(inputs: Inputs) -> LayerRun:
@@ -358,8 +349,7 @@ def toggles_picture(inputs: Inputs) -> Picture:
 
     def draw() -> Figure:
         places = list(run.toggles)
-        steps = run.activity.cycles.compute
-        rates = [run.toggles[place] / steps for place in places]
+        rates = [run.toggles[place] / run.activity.padded_macs for place in places]
         figure, axes = canvas(8.0, 0.32 * len(places) + 1.2)
         bars = axes.barh(range(len(places)), rates, color=BLUE)
         axes.bar_label(bars, [f"{rate:.3g}" for rate in rates], padding=3, color=INK)
@@ -367,7 +357,7 @@ def toggles_picture(inputs: Inputs) -> Picture:
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
         axes.set_xlim(0, 1.1 * max(rates))
-        axes.set_xlabel("transitions of nets per step (1/step)")
+        axes.set_xlabel("transitions of nets, for each place of the array and step (1)")
         return figure
 
     return Picture(

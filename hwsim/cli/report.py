@@ -113,10 +113,11 @@ def report(
 def _with_run(inputs: "Inputs", layer: str | None, run: Path | None, engine: str) -> "Inputs":
     """Return the inputs with what a layer's run showed."""
     from hwsim import engines
-    from hwsim.cli.simulate import Activations, describe, read_layer
+    from hwsim.cli.simulate import Activations, read_layer
     from hwsim.config import PRESETS, preset
     from hwsim.reports.inputs import inputs_with
     from hwsim.reports.layer import LayerRun
+    from hwsim.results import describe
 
     if run is not None:
         result = _read_run(run)

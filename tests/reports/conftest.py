@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from hwsim import trace
-from hwsim.cli.simulate import describe
 from hwsim.config import preset
 from hwsim.engines import Run
 from hwsim.predict import predict
 from hwsim.reports import Inputs
+from hwsim.results import describe
 
 HOSTILE = "<script>document.title='taken'</script>\"'&<b>x"
 
