@@ -1,6 +1,6 @@
 """`LaneArray`: the lanes of a core by themselves, as something to synthesize and measure."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,12 +24,12 @@ class LaneArray(wiring.Component):
     -------
     activations : In(columns * activation_bits)
         One step a cycle.
-    weights : In(rows * tile_row_bits)
-        Recoded, one cycle after the activations of the same step.
+    weights : array of In(tile_row_bits)
+        A row each, recoded, one cycle after the activations of the same step.
     first : In(1)
         With the sum of a step: begin a new one.
-    sums : Out(rows * accumulator_bits)
-        The accumulators.
+    sums : array of Out(accumulator_bits)
+        The accumulators, registers.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -37,9 +37,9 @@ class LaneArray(wiring.Component):
         super().__init__(
             {
                 "activations": In(config.columns * config.activation_bits),
-                "weights": In(config.rows * config.tile_row_bits),
+                "weights": In(config.tile_row_bits).array(config.rows),
                 "first": In(1),
-                "sums": Out(config.rows * config.accumulator_bits),
+                "sums": Out(config.accumulator_bits).array(config.rows),
             }
         )
 
@@ -50,16 +50,15 @@ class LaneArray(wiring.Component):
         prepared = LANES[config.lane].prepare(config, self.activations)
         operands = copies_of(prepared, config)
         m.d.sync += [copy.eq(prepared) for copy in operands]
-        accumulators = Signal(len(self.sums), reset_less=True)
-        sums = [
-            add_repeated(
+        for row, accumulator in enumerate(self.sums):
+            following = add_repeated(
                 m,
                 platform,
                 lambda: LANES[config.lane](config),
                 {
                     "operands": operands[row // (config.broadcast_rows or config.rows)],
-                    "weights": self.weights.word_select(row, config.tile_row_bits),
-                    "accumulator": accumulators.word_select(row, config.accumulator_bits),
+                    "weights": self.weights[row],
+                    "accumulator": accumulator,
                     "first": self.first,
                 },
                 "next",
@@ -68,8 +67,5 @@ class LaneArray(wiring.Component):
                 width=config.accumulator_bits,
                 clocked=config.lane_latency > 0,
             )
-            for row in range(config.rows)
-        ]
-        m.d.sync += accumulators.eq(Cat(sums))
-        m.d.comb += self.sums.eq(accumulators)
+            m.d.sync += accumulator.eq(following)
         return m

@@ -46,14 +46,13 @@ def synth(
 ) -> None:
     """Map the array to an FPGA: look-up tables, registers, block RAMs, clock."""
     started = time.perf_counter()
-    from hwsim import icarus
     from hwsim.pnr import expected_minutes
     from hwsim.synth import check as check_netlist
-    from hwsim.synth import synthesize
+    from hwsim.synth import check_simulator, synthesize
 
     layer = None
     if check is not None:
-        icarus.check_installed()
+        check_simulator()
         layer = _layer(check)
         array = array.for_in_features(layer.in_features)
     chosen = _seeds(seeds) if pnr else ()
@@ -77,9 +76,10 @@ def synth(
 
 
 def _layer(address: str) -> "Layer":
-    from hwsim.cli.simulate import read_layer
+    from hwsim.cli.simulate import Activations, read_layer
 
-    return read_layer(None if address == "shipped" else address)
+    shown = None if address == "shipped" else address
+    return read_layer(shown, None, Activations.trace, 0)
 
 
 def _seeds(text: str) -> tuple[int, ...]:
