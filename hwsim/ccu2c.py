@@ -78,7 +78,9 @@ def _function(nets: Sequence[Net], init: str) -> Function:
 def _support(function: Function, nets: Sequence[Net]) -> list[Net]:
     """Return the nets that a function depends on."""
     free = sorted({net for net in nets if isinstance(net, int)})
-    rows = [dict(zip(free, bits, strict=True)) for bits in product((False, True), repeat=len(free))]
+    rows: list[dict[Net, bool]] = [
+        dict(zip(free, bits, strict=True)) for bits in product((False, True), repeat=len(free))
+    ]
     return [
         net
         for net in free

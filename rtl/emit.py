@@ -57,9 +57,10 @@ def emit_lanes(config: ArrayConfig) -> Design:
 def _joined(config: ArrayConfig, whole: Mapping[str, wiring.Component]) -> str:
     lane = LANES[config.lane]
     parts = {**lane.parts(config), LANE_MODULE: lane(config), **whole}
-    *others, top = [
+    texts: list[str] = [
         rtlil.convert(part, name=name, platform=Emission(), emit_src=False)
         for name, part in parts.items()
     ]
     # Each is marked as the top of its own text; in the joined one only the last is.
+    *others, top = texts
     return "".join(text.replace("attribute \\top 1\n", "") for text in others) + top

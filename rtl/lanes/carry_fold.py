@@ -23,7 +23,7 @@ class CarryFoldLane(Lane):
         m = Module()
         config = self._config
 
-        nodes = []
+        nodes: list[Node] = []
         for first in range(0, config.columns, CARRY_FOLD_LEAVES):
             node: Node = (~self._complement(first), self.weights[first].negative)
             for index in range(first + 1, min(first + CARRY_FOLD_LEAVES, config.columns)):
