@@ -3,13 +3,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator, SimulatorContext
+from rows import Row
 
 from hwsim.config import TERNARY_LANES, ArrayConfig
-from hwsim.rtl.lanes import LANES
 
 TERNARY = [
     *({"lane": lane} for lane in TERNARY_LANES if lane != "grouped"),
@@ -26,39 +23,6 @@ def name_of(fields: dict[str, Any]) -> str:
 def packed(values: list[int], bits: int) -> int:
     """Return `values` as one number, the first lowest."""
     return sum((value & ((1 << bits) - 1)) << bits * place for place, value in enumerate(values))
-
-
-class Row(wiring.Component):
-    """One lane with what the core puts before it: plain activations and weights in, no registers
-    but the lane's own."""
-
-    def __init__(self, config: ArrayConfig):
-        self._config = config
-        super().__init__(
-            {
-                "activations": In(config.columns * config.activation_bits),
-                "weights": In(config.columns * config.weight_bits),
-                "accumulator": In(config.accumulator_bits),
-                "first": In(1),
-                "next": Out(config.accumulator_bits),
-            }
-        )
-        self.lane = LANES[config.lane](config)
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        config, lane = self._config, self.lane
-        m.submodules.lane = lane
-        weights = Signal(config.tile_row_bits)
-        m.d.comb += [
-            weights.eq(self.weights),
-            lane.operands.as_value().eq(lane.prepare(config, self.activations)),
-            lane.weights.as_value().eq(lane.recode(m, config, weights)),
-            lane.accumulator.eq(self.accumulator),
-            lane.first.eq(self.first),
-            self.next.eq(lane.next),
-        ]
-        return m
 
 
 @pytest.mark.parametrize("fields", INTEGER, ids=name_of)

@@ -1,0 +1,234 @@
+from pathlib import Path
+
+import pytest
+from amaranth.hdl import Array, Cat, Mux, Signal
+from formal.contract import Contract, Refuted, prove
+from formal.ghosts import conserved, least, steady
+
+from hwsim.config import ArrayConfig
+from hwsim.rtl.decoder import DECODERS, WeightDecoder
+from hwsim.rtl.repacker import Repacker
+from hwsim.rtl.serializer import ResultSerializer
+from hwsim.rtl.tile import WeightTile
+
+
+@pytest.mark.parametrize("encoding", ["1bit", "2bit", "base3", None])
+def test_weight_decoder(encoding: str | None, tmp_path: Path) -> None:
+    lane = "negate" if encoding else "int8"
+    config = ArrayConfig(lane=lane, weight_encoding=encoding, weight_bus_bits=8)
+    c = Contract()
+    c.m.submodules.dut = dut = WeightDecoder(config)
+    c.free(dut.i.payload, dut.i.valid, dut.o.ready)
+    weights, illegal = DECODERS[encoding](c.m, dut.i.payload)
+    accepted = dut.i.valid & dut.i.ready
+
+    steady(c, "word", valid=dut.o.valid, ready=dut.o.ready, payload=dut.o.payload)
+    inside = conserved(
+        c,
+        "word",
+        i_items=[weights],
+        i_count=accepted,
+        o_items=[dut.o.payload],
+        o_count=dut.o.valid & dut.o.ready,
+        capacity=1,
+    )
+    c.claim("a word inside is offered", dut.o.valid == (inside != 0))
+    c.claim("what can be taken is not refused", dut.i.ready == (~dut.o.valid | dut.o.ready))
+    c.claim("only words that are taken are illegal", dut.illegal == (accepted & illegal))
+    prove(c, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("i_items", "o_items"), [(1, 1), (1, 3), (2, 1), (2, 2), (2, 3), (3, 2), (2, 4), (4, 1)]
+)
+def test_repacker(i_items: int, o_items: int, tmp_path: Path) -> None:
+    longest = 7
+    c = Contract()
+    c.m.submodules.dut = dut = Repacker(
+        item_bits=2, i_items=i_items, o_items=o_items, max_length=longest
+    )
+    c.free(dut.start, dut.i.payload, dut.i.valid)
+    c.constant(dut.length)
+    begun = Signal()
+    with c.m.If(dut.start):
+        c.m.d.sync += begun.eq(1)
+    c.assume(dut.length != 0)
+    c.assume(~dut.i.valid | (begun & ~dut.start))
+
+    # Items of the packet under way that have not been taken, and that have not been sent.
+    i_left, o_left = Signal(range(longest + 1)), Signal(range(longest + 1))
+    accepted = dut.i.valid & dut.i.ready
+    i_count = Mux(accepted, least(i_left, i_items), 0)
+    o_count = Mux(dut.o.valid, least(o_left, o_items), 0)
+    for left, count in ((i_left, i_count), (o_left, o_count)):
+        c.m.d.sync += left.eq(Mux(dut.start | (left == count), dut.length, left - count))
+
+    def items(payload: Signal, count: int) -> list[Signal]:
+        return [payload[2 * place : 2 * place + 2] for place in range(count)]
+
+    sent = items(dut.o.payload, o_items)
+    inside = conserved(
+        c,
+        "item",
+        i_items=items(dut.i.payload, i_items),
+        i_count=i_count,
+        o_items=sent,
+        o_count=o_count,
+        capacity=2 * o_items + i_items,
+        clear=dut.start,
+    )
+    c.claim("i_last", ~accepted | (dut.i_last == (i_left <= i_items)))
+    c.claim("o_last", ~dut.o.valid | (dut.o_last == (o_left <= o_items)))
+    c.claim("a whole word leaves at once", ~begun | (dut.o.valid == (inside >= least(o_left, o_items))))
+    c.claim("it waits for nothing else", dut.i.ready | dut.o.valid)
+    for place, item in enumerate(sent):
+        c.claim(f"zeros fill place {place}", ~dut.o.valid | (place < o_left) | (item == 0))
+    prove(c, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "bus"), [(1, 1, 8), (2, 4, 8), (3, 3, 16), (2, 5, 8), (1, 2, 16)]
+)
+def test_weight_tile(rows: int, columns: int, bus: int, tmp_path: Path) -> None:
+    config = ArrayConfig(rows=rows, columns=columns, weight_bus_bits=bus)
+    c = Contract()
+    c.m.submodules.dut = dut = WeightTile(config)
+    c.free(dut.i.payload, dut.i.valid, dut.take)
+    c.assume(~dut.take | dut.available)
+
+    # Bytes are the items: a row is packed by itself, and begins with a new one.
+    row_bytes, per_word = config.weight_row_bytes, bus // 8
+    used = columns * config.weight_bits
+    accepted = dut.i.valid & dut.i.ready
+    left = Signal(range(config.tile_bytes + 1), init=config.tile_bytes)
+    i_count = Mux(accepted, least(left, per_word), 0)
+    c.m.d.sync += left.eq(Mux(left == i_count, config.tile_bytes, left - i_count))
+    sent = []
+    for row in range(rows):
+        weights = dut.weights[row * used : (row + 1) * used]
+        sent += [weights[at : at + 8] for at in range(0, row_bytes * 8, 8)]
+    fill = [8 - len(byte) for byte in sent]
+    i_items = []
+    for place in range(per_word):
+        byte = dut.i.payload[8 * place : 8 * place + 8]
+        masks = Array((1 << (8 - bits)) - 1 for bits in fill)
+        i_items.append(byte & masks[config.tile_bytes - left + place])
+
+    taken, visible = Signal(), Signal()
+    c.m.d.sync += [taken.eq(dut.take), visible.eq(taken)]
+    conserved(
+        c,
+        "byte",
+        i_items=i_items,
+        i_count=i_count,
+        o_items=sent,
+        o_count=Mux(visible, config.tile_bytes, 0),
+        capacity=3 * config.tile_bytes,
+    )
+    complete = Signal(range(4))  # tiles that have come and have not been taken
+    completing = accepted & (left <= per_word)
+    c.m.d.sync += complete.eq(complete + completing - dut.take)
+    c.claim("a complete tile is available", dut.available == (complete + completing != 0))
+    c.claim("it waits for nothing but a step", dut.i.ready | dut.available)
+    steady(c, "tile", valid=~visible, ready=taken, payload=dut.weights)
+    prove(c, folder=tmp_path)
+
+
+@pytest.mark.parametrize(("rows", "batch", "bus"), [(1, 1, 8), (2, 2, 8), (3, 2, 16), (2, 1, 24)])
+def test_result_serializer(rows: int, batch: int, bus: int, tmp_path: Path) -> None:
+    config = ArrayConfig(rows=rows, batch=batch, accumulator_bits=8, result_bus_bits=bus)
+    c = Contract()
+    m = c.m
+    m.submodules.dut = dut = ResultSerializer(config)
+    c.free(dut.finished, dut.o.ready)
+
+    # A layer of up to 2 token blocks and 2 row blocks; the next one begins when it is over.
+    tokens, outputs = Signal(range(2 * batch + 1)), Signal(range(2 * rows + 1))
+    c.constant(tokens)
+    c.constant(outputs)
+    c.assume((tokens - 1 < 2 * batch) & (tokens != 0) & (outputs - 1 < 2 * rows) & (outputs != 0))
+    row_blocks = Mux(outputs > rows, 2, 1)
+    m.d.comb += [
+        dut.command.tokens.eq(tokens),
+        dut.command.out_features.eq(outputs),
+        dut.command.row_blocks.eq(row_blocks),
+    ]
+    busy = Signal()
+    c.free(dut.start)
+    c.assume(~dut.start | ~busy)
+
+    # Both sides walk through the layer; a row block's results of one token are a bundle.
+    class Walk:
+        def __init__(self, side: str):
+            self.token = Signal(range(batch), name=f"{side}_token")
+            self.row_block = Signal(1, name=f"{side}_row_block")
+            self.left = Signal(range(2 * batch + 1), name=f"{side}_left")  # tokens from here on
+            self.half = Signal(name=f"{side}_half")
+            self.last_token = (self.token == batch - 1) | (self.token + 1 == self.left)
+            self.last_row = self.row_block == row_blocks - 1
+            self.last = self.last_token & self.last_row & (self.left <= batch)
+            self.rows = Mux(self.row_block == 1, outputs - rows, least(outputs, rows))
+
+        def step(self, when: Signal) -> None:
+            with m.If(when):
+                m.d.sync += self.token.eq(self.token + 1)
+                with m.If(self.last_token):
+                    m.d.sync += [self.token.eq(0), self.half.eq(~self.half)]
+                    m.d.sync += self.row_block.eq(self.row_block + 1)
+                    with m.If(self.last_row):
+                        m.d.sync += [self.row_block.eq(0), self.left.eq(self.left - batch)]
+                        with m.If(self.left <= batch):
+                            m.d.sync += self.left.eq(0)
+            with m.If(dut.start):
+                m.d.sync += [
+                    Cat(self.token, self.row_block, self.half).eq(0),
+                    self.left.eq(tokens),
+                ]
+
+    # The bank: written where a half is free, read by the serializer.
+    bank = Array(Signal(rows * 8, name=f"word_{index}") for index in range(2 * batch))
+    bundle = Signal(rows * 8)
+    c.free(bundle)
+    into = Walk("in")
+    full = Array(Signal(name=f"full_{half}") for half in (0, 1))
+    c.assume(~dut.finished | (busy & (into.left != 0)))
+    c.assume(~dut.finished | (into.token != 0) | ~full[into.half])
+    into.step(dut.finished)
+    with m.If(dut.freed):
+        m.d.sync += full[dut.half].eq(0)
+    with m.If(dut.finished):
+        m.d.sync += [full[into.half].eq(1), bank[into.token + Mux(into.half, batch, 0)].eq(bundle)]
+    with m.If(dut.start):
+        m.d.sync += Cat(*full).eq(0)
+    m.d.comb += dut.sums.eq(bank[dut.token + Mux(dut.half, batch, 0)])
+
+    # What leaves.
+    out = Walk("out")
+    sent_rows = Signal(range(rows + 1))  # of the bundle that is being sent
+    taken = dut.o.valid & dut.o.ready
+    o_rows = least(out.rows - sent_rows, config.results_per_word)
+    bundle_ends = sent_rows + o_rows == out.rows
+    out.step(taken & bundle_ends)
+    m.d.sync += sent_rows.eq(Mux(dut.start, 0, Mux(taken, Mux(bundle_ends, 0, sent_rows + o_rows), sent_rows)))
+    ends = out.last & bundle_ends
+    m.d.sync += busy.eq(dut.start | (busy & ~(taken & ends)))
+
+    payload = dut.o.payload
+    word = [payload.data[8 * at : 8 * at + 8] for at in range(config.results_per_word)]
+    steady(c, "word", valid=dut.o.valid, ready=dut.o.ready, payload=payload)
+    conserved(
+        c,
+        "result",
+        i_items=[bundle[8 * at : 8 * at + 8] for at in range(rows)],
+        i_count=Mux(dut.finished, into.rows, 0),
+        o_items=word,
+        o_count=Mux(taken, o_rows, 0),
+        capacity=(2 * batch + 1) * rows,
+        clear=dut.start,
+    )
+    c.claim("only the last word is the last", ~dut.o.valid | (payload.last == ends))
+    c.claim("nothing is sent between layers", busy | ~dut.o.valid)
+    for place, item in enumerate(word):
+        c.claim(f"zeros fill place {place}", ~dut.o.valid | (place < o_rows) | (item == 0))
+    c.reach("a layer of all shapes ends", taken & ends & (tokens == 2 * batch) & (outputs == 2 * rows))
+    prove(c, folder=tmp_path)
