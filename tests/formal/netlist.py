@@ -134,7 +134,7 @@ class Netlist:
         return delays
 
     def terms(self, bits: Iterable[Bit], given: Mapping[Bit, Term], tm: TermManager) -> list[Term]:
-        """Return `bits` as functions of `given`, one bit wide each."""
+        """Return `bits` as functions of `given`, one bit wide each; an "x" is any bit anywhere."""
         made = dict(given)
         one = tm.mk_bv_sort(1)
         made |= {"0": tm.mk_bv_zero(one), "1": tm.mk_bv_one(one)}
@@ -146,10 +146,10 @@ class Netlist:
                 todo.pop()
                 continue
             kind, sources = self._drivers[bit]
-            if missing := [source for source in sources if source not in made]:
+            if missing := [source for source in sources if source not in made and source != "x"]:
                 todo += missing
                 continue
-            operands = [made[source] for source in sources]
+            operands = [made[s] if s != "x" else tm.mk_const(one) for s in sources]
             if kind == "$_DFF_P_":
                 made[bit] = operands[0]
             elif kind == "$_MUX_":

@@ -168,12 +168,11 @@ def check_term(
         terms |= {bit: n.bit() for bit in (*x, *w)}
         activation = n.value([terms[bit] for bit in x])
         if config.is_ternary:
-            # A recoder takes any code, and 10 as zero; a lane may rely on its never being there.
             nonzero, sign = terms[w[0]], terms[w[1]]
             signed = n.where(sign, n.negative(activation), activation)
             summands.append(n.where(nonzero, signed, n.of(0)))
-            if group == 1:
-                given.append(n.within(n.add(n.value([sign]), n.value([nonzero, n.tm.mk_bv_zero(n.tm.mk_bv_sort(1))])), 0, 2))
+            # Decoders never give a sign without a trit: a lane may rely on that.
+            given.append(n.tm.mk_term(Kind.IMPLIES, [n.is_one(sign), n.is_one(nonzero)]))
         else:
             summands.append(n.times(activation, n.value([terms[bit] for bit in w])))
     assert netlist.sources([*node.sum, *node.owed], cut=()) <= set(inputs), node

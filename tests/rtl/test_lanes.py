@@ -3,8 +3,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator, SimulatorContext
+from amaranth.sim import SimulatorContext
 from rows import Row
+from simulation import simulate
 
 from hwsim.config import TERNARY_LANES, ArrayConfig
 
@@ -44,9 +45,7 @@ def test_one_column_is_exact_for_all_trits_and_activations(fields: dict[str, Any
                     assert ctx.get(row.next) == expected % (1 << 24), (first, trit, x)
                     seen.append((first, trit, x))
 
-    simulator = Simulator(row)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(row, bench, clocked=False)
     assert len(set(seen)) == 2 * 3 * 256
 
 
@@ -68,9 +67,7 @@ def test_all_trits_of_three_columns_meet_the_extremes(fields: dict[str, Any]) ->
                 assert ctx.get(row.next) == expected % (1 << 12), (trits, xs)
                 checked += 1
 
-    simulator = Simulator(row)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(row, bench, clocked=False)
     assert checked == 27 * 216
 
 
@@ -116,9 +113,5 @@ def test_next_belongs_to_the_operands_of_latency_cycles_before(
             if latency:
                 await ctx.tick()
 
-    simulator = Simulator(row)
-    if latency:
-        simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(row, bench, clocked=bool(latency))
     assert checked == steps

@@ -1,9 +1,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from amaranth.sim import Simulator, SimulatorContext
+from amaranth.sim import SimulatorContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulation import simulate
 
 from hwsim.rtl.repacker import Repacker
 
@@ -61,10 +62,7 @@ def repack(
                 offering = False
             await ctx.tick()
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(dut, bench)
     assert not queue
     return seen
 

@@ -1,0 +1,261 @@
+"""Mutants of a component, all compiled into one simulator.
+
+Yosys picks the mutations (`mutate -list`) and puts each of them behind a comparison with the input
+`mutant` (`mutate -ctrl`); 0 is the design as it is. CXXRTL and a C++ compiler make a library of it.
+"""
+
+import ctypes
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import rtlil
+from amaranth.hdl import Value
+from amaranth.hdl._ast import Signal, Slice
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
+from simulation import Bench
+
+from hwsim import yosys
+
+_PREPARE = """\
+read_rtlil design.il
+hierarchy -top top
+proc
+{flatten}
+opt -full
+memory -nomap -nordff
+opt_clean
+mutate -list {count} -seed {seed} -ctrl mutant {bits} 1 -o mutants.ys {where}
+script mutants.ys
+write_rtlil mutants.il
+write_cxxrtl -g0 -noflatten design.cc
+"""
+
+_DRIVER = """\
+#include <cstdint>
+#include "design.cc"
+#ifdef _LIBCPP_VERSION
+void *operator new(size_t size) {{ return __builtin_malloc(size); }}
+void *operator new[](size_t size) {{ return __builtin_malloc(size); }}
+void operator delete(void *p) noexcept {{ __builtin_free(p); }}
+void operator delete[](void *p) noexcept {{ __builtin_free(p); }}
+void operator delete(void *p, size_t) noexcept {{ __builtin_free(p); }}
+void operator delete[](void *p, size_t) noexcept {{ __builtin_free(p); }}
+_LIBCPP_BEGIN_NAMESPACE_STD
+[[noreturn]] void __libcpp_verbose_abort(const char *, ...) noexcept {{ __builtin_trap(); }}
+_LIBCPP_END_NAMESPACE_STD
+#endif
+using Top = cxxrtl_design::p_top;
+template <size_t bits> void *seen(cxxrtl::value<bits> &v) {{ return v.data; }}
+template <size_t bits> void *seen(cxxrtl::wire<bits> &w) {{ return w.curr.data; }}
+extern "C" {{
+void *make() {{ return new Top; }}
+void drop(void *top) {{ delete static_cast<Top *>(top); }}
+void settle(void *top) {{ static_cast<Top *>(top)->step(); }}
+void tick(void *p) {{
+  Top *top = static_cast<Top *>(p);
+  {tick}
+}}
+void *port(void *p, int index) {{
+  Top *top = static_cast<Top *>(p);
+  switch (index) {{
+{ports}
+  }}
+  return nullptr;
+}}
+}}
+"""
+_TICK = """top->step(); top->p_clk.data[0] = 1; top->step(); top->p_clk.data[0] = 0; top->step();"""
+
+
+class Mutants:
+    """A component and its mutants.
+
+    Parameters
+    ----------
+    component
+        Simulated by its ports.
+    count
+        How many to pick.
+    seed
+        Of the choice.
+    folder
+        For the files of Yosys and the compiler.
+    hierarchy
+        Mutate the component's own cells alone, not its parts.
+
+    Attributes
+    ----------
+    mutations
+        What each mutant changes, as Yosys says it; mutant n is the n-th from 1.
+    """
+
+    def __init__(
+        self,
+        component: wiring.Component,
+        *,
+        count: int,
+        seed: int,
+        folder: Path,
+        hierarchy: bool = False,
+    ):
+        self.folder = folder
+        self._names = {"__".join(map(str, path)): value for path, value in _ports(component)}
+        text = rtlil.convert(component, emit_src=False)
+        (folder / "design.il").write_text(text)
+        yosys.run(
+            _PREPARE.format(
+                flatten="" if hierarchy else "flatten",
+                where="top" if hierarchy else "",
+                count=count,
+                seed=seed,
+                bits=count.bit_length(),
+            ),
+            folder=folder,
+        )
+        self.mutations = (folder / "mutants.ys").read_text().strip().splitlines()
+        names = [*self._names, "mutant"]
+        clocked = " wire width 1 input" in text and "\\clk" in text
+        cases = "\n".join(
+            f"    case {index}: return seen(top->{_mangled(name)});"
+            for index, name in enumerate(names)
+        )
+        (folder / "driver.cc").write_text(
+            _DRIVER.format(ports=cases, tick=_TICK if clocked else "top->step();")
+        )
+        self._library = ctypes.CDLL(str(_compiled(folder)))
+        for name, returns in (("make", True), ("port", True), ("drop", False)):
+            function = getattr(self._library, name)
+            function.restype = ctypes.c_void_p if returns else None
+            function.argtypes = [ctypes.c_void_p, ctypes.c_int][: 2 if name == "port" else name != "make"]
+        for name in ("settle", "tick"):
+            getattr(self._library, name).argtypes = [ctypes.c_void_p]
+            getattr(self._library, name).restype = None
+        self._places = {name: index for index, name in enumerate(names)}
+
+    def runner(self, number: int) -> Callable[[wiring.Component, Bench, bool], None]:
+        """Return what runs testbenches on one mutant, or on the design itself for 0."""
+
+        def run(dut: wiring.Component, bench: Bench, clocked: bool) -> None:
+            ports = {"__".join(map(str, path)): value for path, value in _ports(dut)}
+            shapes = {name: len(value) for name, value in ports.items()}
+            assert shapes == {name: len(value) for name, value in self._names.items()}
+            top = self._library.make()
+            try:
+                context = _Context(self._library, top, ports, self._places)
+                context.number(number)
+                coroutine: Any = bench(context)
+                try:
+                    coroutine.send(None)
+                except StopIteration:
+                    return
+                raise RuntimeError("a bench waits for what is no tick")
+            finally:
+                self._library.drop(top)
+
+        return run
+
+
+class _Now:
+    """Something to await that has happened already."""
+
+    def __await__(self) -> Any:
+        return iter(())
+
+
+class _Context:
+    """What a bench does with the simulator; the subset that `simulate` names."""
+
+    def __init__(
+        self, library: ctypes.CDLL, top: int, ports: dict[str, Signal], places: dict[str, int]
+    ):
+        self._library, self._top = library, top
+        self._settled = False
+        self._known: dict[int, tuple[Any, Any, int, int, int, bool]] = {}
+        self._signals = {}
+        for name, signal in ports.items():
+            address = library.port(top, places[name])
+            chunks = (ctypes.c_uint32 * max(1, -(-len(signal) // 32))).from_address(address)
+            self._signals[id(signal)] = (chunks, len(signal))
+        self._mutant = (ctypes.c_uint32 * 1).from_address(library.port(top, places["mutant"]))
+
+    def number(self, number: int) -> None:
+        self._mutant[0] = number
+
+    def _place(self, what: Any) -> tuple[Any, Any, int, int, int, bool]:
+        """Return the words of a port, which bits of them are meant, and how to read them."""
+        if (known := self._known.get(id(what))) is None:
+            value = Value.cast(what)
+            signed, width, offset = value.shape().signed, len(value), 0
+            while isinstance(value, Slice) or not isinstance(value, Signal):
+                assert isinstance(value, Slice) or hasattr(value, "operands"), value
+                if isinstance(value, Slice):
+                    offset += value.start
+                    value = value.value
+                else:
+                    (value,) = value.operands
+            chunks, whole = self._signals[id(value)]
+            known = self._known[id(what)] = (what, chunks, whole, offset, width, signed)
+        return known
+
+    def set(self, what: Any, value: Any) -> None:
+        _, chunks, whole, offset, width, _ = self._place(what)
+        number = int(value) & ((1 << width) - 1)
+        self._settled = False
+        if whole <= 32 and width == whole:
+            chunks[0] = number
+            return
+        held = int.from_bytes(chunks, "little")
+        held = held & ~(((1 << width) - 1) << offset) | number << offset
+        ctypes.memmove(chunks, held.to_bytes(len(chunks) * 4, "little"), len(chunks) * 4)
+
+    def get(self, what: Any) -> int:
+        if not self._settled:
+            self._library.settle(self._top)
+            self._settled = True
+        _, chunks, whole, offset, width, signed = self._place(what)
+        number = chunks[0] if whole <= 32 else int.from_bytes(chunks, "little")
+        number = number >> offset & ((1 << width) - 1)
+        return number - (1 << width) if signed and number >> (width - 1) else number
+
+    def tick(self) -> _Now:
+        self._library.tick(self._top)
+        self._settled = True
+        return _Now()
+
+    def delay(self, seconds: float) -> _Now:
+        self._settled = False
+        return _Now()
+
+
+def _ports(component: wiring.Component) -> list[tuple[tuple[Any, ...], Signal]]:
+    """Return path and signal of every port that has bits."""
+    found = [
+        (path, Value.cast(value)) for path, _, value in component.signature.flatten(component)
+    ]
+    return [(path, value) for path, value in found if len(value) and isinstance(value, Signal)]
+
+
+def _mangled(name: str) -> str:
+    return "p_" + name.replace("_", "__")
+
+
+def _compiled(folder: Path) -> Path:
+    runtime = resources.files("pyosys") / "share/include/backends/cxxrtl/runtime"
+    options = ("-c", "-std=c++17", "-fPIC", "-fno-rtti", "-fno-exceptions", "-O1", f"-I{runtime}")
+    for arguments in (
+        ("c++", *options, "driver.cc", "-o", "driver.o"),
+        ("ld.lld", "-shared", "driver.o", "-o", "driver.so"),
+    ):
+        subprocess.run(
+            [sys.executable, "-m", "ziglang", *arguments],
+            cwd=folder,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+        )
+    return folder / "driver.so"

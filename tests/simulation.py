@@ -1,0 +1,43 @@
+"""The one way in which tests of blocks run: so that the same test can also meet a mutant."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from amaranth.lib import wiring
+from amaranth.sim import Simulator
+
+Bench = Callable[[Any], Awaitable[None]]
+"""A testbench: sets, gets, and waits for ticks through the context that it is given."""
+
+Runner = Callable[[wiring.Component, Bench, bool], None]
+
+
+def _in_amaranth(dut: wiring.Component, bench: Bench, clocked: bool) -> None:
+    simulator = Simulator(dut)
+    if clocked:
+        simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
+_runner: Runner = _in_amaranth
+
+
+def simulate(dut: wiring.Component, bench: Bench, *, clocked: bool = True) -> None:
+    """Run `bench` on a component, from reset to the bench's end.
+
+    A bench uses `set`, `get`, `await ctx.tick()` and `await ctx.delay(...)`, on ports alone.
+    """
+    _runner(dut, bench, clocked)
+
+
+@contextmanager
+def simulated_by(runner: Runner) -> Iterator[None]:
+    """Let `simulate` use another simulator."""
+    global _runner
+    before, _runner = _runner, runner
+    try:
+        yield
+    finally:
+        _runner = before
