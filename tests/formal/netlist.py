@@ -5,7 +5,7 @@ paths to a node have as many registers is shown by `Netlist.delays`.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,14 @@ _KINDS = {
     "$_AND_": Kind.BV_AND,
     "$_OR_": Kind.BV_OR,
     "$_XOR_": Kind.BV_XOR,
+}
+_LOGIC: dict[str, Callable[..., int]] = {
+    "$_DFF_P_": lambda ones, a: a,
+    "$_NOT_": lambda ones, a: ones ^ a,
+    "$_AND_": lambda ones, a, b: a & b,
+    "$_OR_": lambda ones, a, b: a | b,
+    "$_XOR_": lambda ones, a, b: a ^ b,
+    "$_MUX_": lambda ones, low, high, select: low ^ ((low ^ high) & select),
 }
 
 
@@ -158,4 +166,26 @@ class Netlist:
                 made[bit] = tm.mk_term(Kind.ITE, [chosen, high, low])
             else:
                 made[bit] = tm.mk_term(_KINDS[kind], operands)
+        return [made[bit] for bit in wanted]
+
+    def table(self, bits: Iterable[Bit], inputs: Sequence[Bit]) -> list[int]:
+        """Return `bits` as functions of few `inputs`: bit v of each is its value for number v."""
+        size = 1 << len(inputs)
+        ones = (1 << size) - 1
+        made: dict[Bit, int] = {"0": 0, "1": ones}
+        for place, bit in enumerate(inputs):
+            # 2^place zeros, as many ones, and so on
+            made[bit] = ones // ((1 << (1 << place)) + 1) << (1 << place)
+        wanted = list(bits)
+        todo = list(bits)
+        while todo:
+            bit = todo[-1]
+            if bit in made:
+                todo.pop()
+                continue
+            kind, sources = self._drivers[bit]
+            if missing := [source for source in sources if source not in made]:
+                todo += missing
+                continue
+            made[bit] = _LOGIC[kind](ones, *(made[source] for source in sources))
         return [made[bit] for bit in wanted]

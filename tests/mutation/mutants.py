@@ -5,6 +5,7 @@ Yosys picks the mutations (`mutate -list`) and puts each of them behind a compar
 """
 
 import ctypes
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from simulation import Bench
 
 from hwsim import yosys
 
-_PREPARE = """\
+_LIST = """\
 read_rtlil design.il
 hierarchy -top top
 proc
@@ -29,7 +30,11 @@ proc
 opt -full
 memory -nomap -nordff
 opt_clean
-mutate -list {count} -seed {seed} -ctrl mutant {bits} 1 -o mutants.ys {where}
+write_rtlil prepared.il
+mutate -list {count} -seed {seed} -o listed.ys {where}
+"""
+_APPLY = """\
+read_rtlil prepared.il
 script mutants.ys
 write_rtlil mutants.il
 write_cxxrtl -g0 -noflatten design.cc
@@ -48,6 +53,7 @@ void operator delete[](void *p, size_t) noexcept {{ __builtin_free(p); }}
 _LIBCPP_BEGIN_NAMESPACE_STD
 [[noreturn]] void __libcpp_verbose_abort(const char *, ...) noexcept {{ __builtin_trap(); }}
 _LIBCPP_END_NAMESPACE_STD
+extern "C" void __cxa_pure_virtual() {{ __builtin_trap(); }}
 #endif
 using Top = cxxrtl_design::p_top;
 template <size_t bits> void *seen(cxxrtl::value<bits> &v) {{ return v.data; }}
@@ -85,8 +91,9 @@ class Mutants:
         Of the choice.
     folder
         For the files of Yosys and the compiler.
-    hierarchy
-        Mutate the component's own cells alone, not its parts.
+    where
+        What to mutate, as a selection of Yosys; the hierarchy stays. Else it is flattened, and
+        everything may be mutated.
 
     Attributes
     ----------
@@ -101,25 +108,30 @@ class Mutants:
         count: int,
         seed: int,
         folder: Path,
-        hierarchy: bool = False,
+        where: str = "",
     ):
         self.folder = folder
         self._names = {"__".join(map(str, path)): value for path, value in _ports(component)}
         text = rtlil.convert(component, emit_src=False)
         (folder / "design.il").write_text(text)
         yosys.run(
-            _PREPARE.format(
-                flatten="" if hierarchy else "flatten",
-                where="top" if hierarchy else "",
-                count=count,
-                seed=seed,
-                bits=count.bit_length(),
+            _LIST.format(
+                flatten="" if where else "flatten", where=where, count=count * 5 // 4, seed=seed
             ),
             folder=folder,
         )
-        self.mutations = (folder / "mutants.ys").read_text().strip().splitlines()
+        # A mutated clock would be a gated one, of which the simulator makes races.
+        listed = (folder / "listed.ys").read_text().splitlines()
+        self.mutations = [line for line in listed if "-port CLK " not in line][:count]
+        bits = len(self.mutations).bit_length()
+        numbered = [
+            f"{line.strip()} -ctrl mutant {bits} {number}\n"
+            for number, line in enumerate(self.mutations, start=1)
+        ]
+        (folder / "mutants.ys").write_text("".join(numbered))
+        yosys.run(_APPLY, folder=folder)
         names = [*self._names, "mutant"]
-        clocked = " wire width 1 input" in text and "\\clk" in text
+        clocked = re.search(r"wire width 1 input \d+ +\\clk$", text, re.MULTILINE)
         cases = "\n".join(
             f"    case {index}: return seen(top->{_mangled(name)});"
             for index, name in enumerate(names)
@@ -246,7 +258,9 @@ def _mangled(name: str) -> str:
 
 def _compiled(folder: Path) -> Path:
     runtime = resources.files("pyosys") / "share/include/backends/cxxrtl/runtime"
-    options = ("-c", "-std=c++17", "-fPIC", "-fno-rtti", "-fno-exceptions", "-O1", f"-I{runtime}")
+    options = (
+        "-c", "-std=c++17", "-fPIC", "-fno-rtti", "-fno-exceptions", "-O0", "-fno-sanitize=undefined", f"-I{runtime}",
+    )
     for arguments in (
         ("c++", *options, "driver.cc", "-o", "driver.o"),
         ("ld.lld", "-shared", "driver.o", "-o", "driver.so"),

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import product
 
 from amaranth.sim import SimulatorContext
 from hypothesis import given, settings
@@ -121,3 +122,67 @@ def test_with_gaps_the_same_items_come_out(
 ) -> None:
     seen = repack(i_items, o_items, sent, lambda cycle: cycle % 5 == 0 or gaps[cycle % len(gaps)])
     assert whole(seen, i_items, o_items, sent)
+
+
+def fixed() -> Repacker:
+    """Return the one that is also mutated: see `tests/mutation`."""
+    return Repacker(item_bits=BITS, i_items=3, o_items=2, max_length=13)
+
+
+def test_packets_of_all_lengths() -> None:
+    """One component, restarted for every length, with and without gaps."""
+    dut = fixed()
+    checked = 0
+
+    async def bench(ctx: SimulatorContext) -> None:
+        nonlocal checked
+        for length, gap in product(range(1, 14), (1, 3)):
+            packets = [[(17 * n + 29 * p + 1) % 256 for n in range(length)] for p in range(3)]
+            queue = []
+            for packet in packets:
+                filled = packet + [0xEE] * (-length % 3)
+                queue += [(filled[at : at + 3], at + 3 >= length) for at in range(0, length, 3)]
+            wanted = []
+            for packet in packets:
+                filled = packet + [0] * (-length % 2)
+                wanted += [(filled[at : at + 2], at + 2 >= length) for at in range(0, length, 2)]
+            # What an earlier packet has left behind is forgotten.
+            ctx.set(dut.i.valid, 1)
+            ctx.set(dut.i.payload, 0xABCDEF)
+            await ctx.tick()
+            ctx.set(dut.i.valid, 0)
+            ctx.set(dut.length, length)
+            ctx.set(dut.start, 1)
+            await ctx.tick()
+            ctx.set(dut.start, 0)
+            arrived = left = 0
+            for cycle in range(12 * (len(queue) + 3)):
+                offering = bool(queue) and cycle % gap == 0
+                ctx.set(dut.i.valid, offering)
+                if queue:
+                    items, last = queue[0]
+                    number = sum(item << BITS * place for place, item in enumerate(items))
+                    ctx.set(dut.i.payload, number)
+                # A word leaves as soon as it is there: whole, or the end of its packet.
+                packet, sent = divmod(left, -(-length // 2))
+                there = arrived >= packet * length + min(length, 2 * sent + 2)
+                assert ctx.get(dut.o.valid) == there
+                if there:
+                    items, ends = wanted[left]
+                    number = ctx.get(dut.o.payload)
+                    assert [number >> BITS * place & 0xFF for place in range(2)] == items
+                    assert ctx.get(dut.o_last) == ends
+                    left += 1
+                else:
+                    assert ctx.get(dut.i.ready)
+                if offering and ctx.get(dut.i.ready):
+                    assert ctx.get(dut.i_last) == last
+                    arrived += min(3, length - arrived % length)
+                    queue.pop(0)
+                await ctx.tick()
+            assert left == len(wanted)
+            assert not queue
+            checked += 1
+
+    simulate(dut, bench)
+    assert checked == 26

@@ -1,0 +1,102 @@
+"""What is mutated, and the default tests that have to notice.
+
+Each test is a function of `tests/rtl` that is also run by default, with arguments for the very
+component that is mutated. It drives the component through `simulation.simulate`, so it runs on a
+mutant as it runs on the design.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from amaranth.lib import wiring
+from rows import Row
+
+from hwsim.config import ArrayConfig
+from hwsim.engines.stalls import Stalls
+from hwsim.rtl.core import Core
+from hwsim.rtl.decoder import WeightDecoder
+from hwsim.rtl.repacker import Repacker
+
+Call = tuple[str, str, tuple[Any, ...]]
+"""Module of `tests/rtl`, function, arguments."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A component to mutate.
+
+    Attributes
+    ----------
+    make
+        Makes it.
+    tests
+        The calls that have to notice.
+    count
+        Mutants.
+    where
+        See `Mutants`.
+    """
+
+    make: Callable[[], wiring.Component]
+    tests: list[Call] = field(default_factory=list)
+    count: int = 200
+    where: str = ""
+
+    def check(self) -> None:
+        """Run all tests; an AssertionError is what kills a mutant."""
+        for module, function, arguments in self.tests:
+            test = getattr(import_module(f"rtl.{module}"), function)
+            test(*arguments)
+
+
+def _lane(**fields: Any) -> Block:
+    config = ArrayConfig(rows=1, columns=5, pipeline=1, accumulator_bits=20, **fields)
+    name = "test_next_belongs_to_the_operands_of_latency_cycles_before"
+    return Block(lambda: Row(config), [("test_lanes", name, (fields, 5, 1))])
+
+
+def _decoder(encoding: str) -> Block:
+    config = ArrayConfig(weight_encoding=encoding, weight_bus_bits=24)
+    return Block(
+        lambda: WeightDecoder(config),
+        [("test_decoder", "test_words_are_decoded_in_turn", (encoding,))],
+    )
+
+
+def _repacker() -> Block:
+    from rtl.test_repacker import fixed
+
+    return Block(fixed, [("test_repacker", "test_packets_of_all_lengths", ())])
+
+
+def _core() -> Block:
+    from rtl.test_core import SMALL
+
+    test = "test_layers_of_all_shapes_one_after_the_other"
+    return Block(
+        lambda: Core(SMALL),
+        [
+            ("test_core", "test_bad_commands_and_codes_are_reported", ()),
+            *(("test_core", test, (s,)) for s in (Stalls(), Stalls(0.5, 1), Stalls(0.8, 2))),
+        ],
+        count=400,
+        where="* top.lane_* %d",
+    )
+
+
+BLOCKS: dict[str, Callable[[], Block]] = {
+    "lane negate": lambda: _lane(lane="negate"),
+    "lane carry-fold": lambda: _lane(lane="carry-fold"),
+    "lane grouped 2": lambda: _lane(lane="grouped", group=2),
+    "lane grouped 3": lambda: _lane(lane="grouped", group=3),
+    "lane int8": lambda: _lane(lane="int8"),
+    "decoder 1bit": lambda: _decoder("1bit"),
+    "decoder 2bit": lambda: _decoder("2bit"),
+    "decoder base3": lambda: _decoder("base3"),
+    "repacker": _repacker,
+    "control": _core,
+}
+"""By the name that the table of `docs/verification.md` gives them. `control` is the whole core
+without its lanes: decoder, tile, buffer, walkers, counters, bank, serializer, and what joins them."""

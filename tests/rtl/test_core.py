@@ -1,0 +1,178 @@
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from amaranth.sim import SimulatorContext
+from layers import make_layer, reference
+from simulation import simulate
+
+from hwsim import streams
+from hwsim.config import ArrayConfig
+from hwsim.engines.stalls import PORTS, Stalls
+from hwsim.layer import Layer
+from hwsim.operands import operands_of
+from hwsim.predict import predict
+from hwsim.rtl.core import Core
+from hwsim.rtl.counters import CAUSES
+from hwsim.schedule import Schedule
+
+SMALL = ArrayConfig(
+    rows=3,
+    columns=4,
+    batch=2,
+    weight_bus_bits=16,
+    activation_bus_bits=24,
+    result_bus_bits=64,
+    max_in_features=16,
+)
+SHAPES = [(1, 1, 1), (3, 4, 2), (7, 11, 5), (4, 16, 1), (6, 3, 4), (2, 9, 3)]
+
+
+def numbers(words: np.ndarray) -> Iterator[int]:
+    return (int.from_bytes(word.tobytes(), "little") for word in words)
+
+
+async def give(
+    ctx: SimulatorContext, core: Core, layer: Layer, config: ArrayConfig, stalls: Stalls
+) -> dict[str, int]:
+    """Run one layer; check every result word; return the counters."""
+    schedule = Schedule(
+        config=config,
+        out_features=layer.out_features,
+        in_features=layer.in_features,
+        tokens=layer.tokens,
+    )
+    operands = operands_of(layer, config)
+    tiles = list(numbers(streams.weight_words(operands.weight, schedule)))
+    queues = {
+        "weight": [tiles[at % len(tiles)] for at in range(schedule.weight_words)],
+        "activation": list(numbers(streams.activation_words(operands.activation, schedule))),
+    }
+    ports = {"weight": core.weights, "activation": core.activations}
+    sums = reference(layer).astype(np.int32)
+    words, lasts = [], []
+    assert not ctx.get(core.busy)
+    for port in ports.values():
+        ctx.set(port.valid, 0)
+    ctx.set(core.command.valid, 1)
+    command = sum(word << 32 * place for place, word in enumerate(schedule.command))
+    ctx.set(core.command.payload.as_value(), command)
+    assert ctx.get(core.command.ready)
+    offering = dict.fromkeys(queues, False)
+    waited: int | None = None
+    for cycle in range(20_000):
+        for name, port in ports.items():
+            offering[name] = bool(queues[name]) and (
+                offering[name] or not stalls.waits(PORTS.index(name), cycle)
+            )
+            ctx.set(port.valid, offering[name])
+            if offering[name]:
+                ctx.set(port.payload, queues[name][0])
+        ready = not stalls.waits(PORTS.index("result"), cycle)
+        ctx.set(core.results.ready, ready)
+        for name, port in ports.items():
+            if offering[name] and ctx.get(port.ready):
+                queues[name].pop(0)
+                offering[name] = False
+        if ctx.get(core.results.valid):
+            word = ctx.get(core.results.payload.as_value())
+            assert waited in (None, word)
+            waited = None if ready else word
+            if ready:
+                words.append(word & ((1 << config.result_bus_bits) - 1))
+                lasts.append(word >> config.result_bus_bits)
+        else:
+            assert waited is None
+        await ctx.tick()
+        ctx.set(core.command.valid, 0)
+        if not ctx.get(core.busy):
+            break
+    assert queues == {"weight": [], "activation": []}
+    for name, port in ports.items():
+        ctx.set(port.valid, 1)
+        assert not ctx.get(port.ready), name
+        ctx.set(port.valid, 0)
+    assert not ctx.get(core.error)
+    assert lasts == [0] * (schedule.result_words - 1) + [1]
+    width = config.result_bus_bits // 8
+    data = np.frombuffer(b"".join(word.to_bytes(width, "little") for word in words), np.uint8)
+    assert np.array_equal(streams.outputs(data.reshape(-1, width), schedule), sums)
+    return {cause: ctx.get(getattr(core.cycles, cause)) for cause in ("total", *CAUSES)}
+
+
+def run_layers(config: ArrayConfig, stalls: Stalls, shapes: list[tuple[int, int, int]]) -> int:
+    """Run layers one after the other in one core; return how many were checked."""
+    core = Core(config)
+    checked = 0
+
+    async def bench(ctx: SimulatorContext) -> None:
+        nonlocal checked
+        for seed, shape in enumerate(shapes):
+            layer = make_layer(*shape, seed)
+            seen = await give(ctx, core, layer, config, stalls)
+            assert seen["total"] == sum(seen[cause] for cause in CAUSES)
+            if not stalls.threshold:
+                expected = predict(
+                    config,
+                    out_features=layer.out_features,
+                    in_features=layer.in_features,
+                    tokens=layer.tokens,
+                    nonzero=0,
+                ).cycles
+                assert all(seen[cause] == getattr(expected, cause) for cause in CAUSES)
+            checked += 1
+            for _ in range(seed):
+                await ctx.tick()
+
+    simulate(core, bench)
+    return checked
+
+
+@pytest.mark.parametrize("stalls", [Stalls(), Stalls(0.5, 1), Stalls(0.8, 2)], ids=str)
+def test_layers_of_all_shapes_one_after_the_other(stalls: Stalls) -> None:
+    assert run_layers(SMALL, stalls, SHAPES) == len(SHAPES)
+
+
+def test_bad_commands_and_codes_are_reported() -> None:
+    core = Core(SMALL)
+    good = (1, 1, 1, 3, 4)
+    zeros = [tuple(0 if place == at else word for place, word in enumerate(good)) for at in range(5)]
+    bad = [*zeros, (1, 5, 1, 3, 4), (1, 1, 1, 3, 17), (1, 1 << 31, 1, 3, 4)]
+    counted = 0
+
+    async def order(ctx: SimulatorContext, command: tuple[int, ...]) -> None:
+        assert ctx.get(core.command.ready)
+        number = sum(word << 32 * place for place, word in enumerate(command))
+        ctx.set(core.command.payload.as_value(), number)
+        ctx.set(core.command.valid, 1)
+        await ctx.tick()
+        ctx.set(core.command.valid, 0)
+
+    async def bench(ctx: SimulatorContext) -> None:
+        nonlocal counted
+        assert not ctx.get(core.error)
+        ctx.set(core.results.ready, 1)
+        for command in bad:
+            await order(ctx, command)
+            for _ in range(3):
+                assert (ctx.get(core.busy), ctx.get(core.error)) == (0, 1)
+                await ctx.tick()
+            # The next one clears the flag; an illegal weight code raises it again, for good.
+            await order(ctx, good)
+            assert (ctx.get(core.busy), ctx.get(core.error)) == (1, 0)
+            assert not ctx.get(core.command.ready)
+            ctx.set(core.activations.valid, 1)
+            ctx.set(core.weights.valid, 1)
+            ctx.set(core.weights.payload, 0x0001 if counted % 2 else 0x8001)
+            cycle = 0
+            while ctx.get(core.busy):
+                await ctx.tick()
+                cycle += 1
+                assert cycle < 100
+            ctx.set(core.activations.valid, 0)
+            ctx.set(core.weights.valid, 0)
+            assert ctx.get(core.error) == (counted + 1) % 2
+            counted += 1
+
+    simulate(core, bench)
+    assert counted == len(bad)
