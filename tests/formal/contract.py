@@ -133,7 +133,8 @@ class Contract:
 
 def _abc(command: str, *, folder: Path, seconds: float) -> str:
     package = find_spec("pyosys")
-    assert package is not None and package.origin is not None
+    assert package is not None
+    assert package.origin is not None
     done = subprocess.run(
         [Path(package.origin).parent / "yosys-abc", "-q", command],
         cwd=folder,
@@ -146,8 +147,22 @@ def _abc(command: str, *, folder: Path, seconds: float) -> str:
     return done.stdout
 
 
-def prove(contract: Contract, *, folder: Path, seconds: int = 300) -> None:
-    """Prove all claims of `contract` for all cycles, and that what it reaches can happen.
+def prove(
+    contract: Contract, *, folder: Path, seconds: int = 120, bound: int | None = None
+) -> None:
+    """Prove all claims of `contract`, and that what it reaches can happen.
+
+    Parameters
+    ----------
+    contract
+        What to prove.
+    folder
+        For the files of Yosys and ABC.
+    seconds
+        Until ABC gives up.
+    bound
+        None proves the claims for all cycles. A number looks only at so many after reset, where the
+        search for an invariant takes too long.
 
     Raises
     ------
@@ -168,8 +183,9 @@ def prove(contract: Contract, *, folder: Path, seconds: int = 300) -> None:
         return {names[int(output)]: int(frame) for output, frame in found}
 
     # All claims as one output: an invariant of them together is found faster.
+    engine = f"pdr -T {seconds}" if bound is None else f"bmc3 -F {bound} -T {seconds}"
     said = _abc(
-        f"read_aiger failed.aig; orpos; strash; scorr; dc2; ps; pdr -T {seconds}",
+        f"read_aiger failed.aig; orpos; strash; scorr; dc2; ps; {engine}",
         folder=folder,
         seconds=seconds + 60,
     )
@@ -178,7 +194,8 @@ def prove(contract: Contract, *, folder: Path, seconds: int = 300) -> None:
     nothing_left = re.search(r"lat = +0 +and = +0 .*All outputs solved", said, re.DOTALL)
     if "was asserted in frame" in said:
         raise Refuted(f"claims fail, in cycle: {met('failed.aig', claims)}")
-    if "Property proved" not in said and not nothing_left:
+    explored = bound is not None and f"No output asserted in {bound} frames" in said
+    if "Property proved" not in said and not nothing_left and not explored:
         raise Undecided(said.strip().splitlines()[-1])
     if missed := set(reached) - set(met("reached.aig", reached)):
         raise Refuted(f"never happens: {missed}")

@@ -23,7 +23,9 @@ def bits_of(values: np.ndarray, width: int) -> np.ndarray:
     return values[..., None] >> np.arange(width) & 1
 
 
-def evaluated(component: wiring.Component, words: np.ndarray, folder: Path) -> dict[str, np.ndarray]:
+def evaluated(
+    component: wiring.Component, words: np.ndarray, folder: Path
+) -> dict[str, np.ndarray]:
     """Return each output's bits, shape (words, bits), for all input words."""
     netlist = Netlist(component, words=len(words) // 64, folder=folder)
     (planes,) = netlist.inputs.values()

@@ -6,10 +6,12 @@ from formal.contract import Contract, Refuted, prove
 from formal.ghosts import conserved, least, steady
 
 from hwsim.config import ArrayConfig
+from hwsim.rtl.activations import ActivationBuffer
 from hwsim.rtl.decoder import DECODERS, WeightDecoder
 from hwsim.rtl.repacker import Repacker
 from hwsim.rtl.serializer import ResultSerializer
 from hwsim.rtl.tile import WeightTile
+from hwsim.rtl.top import Top
 
 
 @pytest.mark.parametrize("encoding", ["1bit", "2bit", "base3", None])
@@ -79,7 +81,9 @@ def test_repacker(i_items: int, o_items: int, tmp_path: Path) -> None:
     )
     c.claim("i_last", ~accepted | (dut.i_last == (i_left <= i_items)))
     c.claim("o_last", ~dut.o.valid | (dut.o_last == (o_left <= o_items)))
-    c.claim("a whole word leaves at once", ~begun | (dut.o.valid == (inside >= least(o_left, o_items))))
+    c.claim(
+        "a whole word leaves at once", ~begun | (dut.o.valid == (inside >= least(o_left, o_items)))
+    )
     c.claim("it waits for nothing else", dut.i.ready | dut.o.valid)
     for place, item in enumerate(sent):
         c.claim(f"zeros fill place {place}", ~dut.o.valid | (place < o_left) | (item == 0))
@@ -134,8 +138,14 @@ def test_weight_tile(rows: int, columns: int, bus: int, tmp_path: Path) -> None:
     prove(c, folder=tmp_path)
 
 
-@pytest.mark.parametrize(("rows", "batch", "bus"), [(1, 1, 8), (2, 2, 8), (3, 2, 16), (2, 1, 24)])
-def test_result_serializer(rows: int, batch: int, bus: int, tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rows", "batch", "bus", "bound"),
+    [(1, 1, 8, None), (2, 1, 24, 16), (2, 2, 8, 16), (3, 2, 16, 16)],
+)
+def test_result_serializer(
+    rows: int, batch: int, bus: int, bound: int | None, tmp_path: Path
+) -> None:
     config = ArrayConfig(rows=rows, batch=batch, accumulator_bits=8, result_bus_bits=bus)
     c = Contract()
     m = c.m
@@ -209,7 +219,9 @@ def test_result_serializer(rows: int, batch: int, bus: int, tmp_path: Path) -> N
     o_rows = least(out.rows - sent_rows, config.results_per_word)
     bundle_ends = sent_rows + o_rows == out.rows
     out.step(taken & bundle_ends)
-    m.d.sync += sent_rows.eq(Mux(dut.start, 0, Mux(taken, Mux(bundle_ends, 0, sent_rows + o_rows), sent_rows)))
+    m.d.sync += sent_rows.eq(
+        Mux(dut.start, 0, Mux(taken, Mux(bundle_ends, 0, sent_rows + o_rows), sent_rows))
+    )
     ends = out.last & bundle_ends
     m.d.sync += busy.eq(dut.start | (busy & ~(taken & ends)))
 
@@ -230,5 +242,142 @@ def test_result_serializer(rows: int, batch: int, bus: int, tmp_path: Path) -> N
     c.claim("nothing is sent between layers", busy | ~dut.o.valid)
     for place, item in enumerate(word):
         c.claim(f"zeros fill place {place}", ~dut.o.valid | (place < o_rows) | (item == 0))
-    c.reach("a layer of all shapes ends", taken & ends & (tokens == 2 * batch) & (outputs == 2 * rows))
-    prove(c, folder=tmp_path)
+    c.reach(
+        "a layer of all shapes ends", taken & ends & (tokens == 2 * batch) & (outputs == 2 * rows)
+    )
+    prove(c, folder=tmp_path, bound=bound)
+
+
+@pytest.mark.slow
+def test_activation_buffer(tmp_path: Path) -> None:
+    config = ArrayConfig(rows=1, columns=2, batch=2, activation_bus_bits=8, max_in_features=4)
+    c = Contract()
+    m = c.m
+    m.submodules.dut = dut = ActivationBuffer(config)
+    c.free(dut.start, dut.i.payload, dut.i.valid, dut.index, dut.read, dut.release)
+
+    # One layer, of at most 2 token blocks of 2 tokens.
+    tokens, inputs = Signal(range(5)), Signal(range(5))
+    c.constant(tokens)
+    c.constant(inputs)
+    c.assume((tokens - 1 < 4) & (tokens != 0) & (inputs - 1 < 4) & (inputs != 0))
+    blocks = Mux(inputs > 2, 2, 1)
+    m.d.comb += [
+        dut.command.tokens.eq(tokens),
+        dut.command.in_features.eq(inputs),
+        dut.command.column_blocks.eq(blocks),
+    ]
+    begun = Signal()
+    m.d.sync += begun.eq(begun | dut.start)
+    c.assume(~dut.start | ~begun)
+
+    # What has come: items of a token, tokens in all.
+    accepted = dut.i.valid & dut.i.ready
+    item, token = Signal(range(5)), Signal(range(5))
+    with m.If(accepted):
+        m.d.sync += item.eq(item + 1)
+        with m.If(item + 1 == inputs):
+            m.d.sync += [item.eq(0), token.eq(token + 1)]
+    c.claim(
+        "nothing is taken before the layer or beyond it", ~accepted | (begun & (token < tokens))
+    )
+
+    # What is read: any word that is there, again and again, until the block is released.
+    using = Signal(2)
+    first = using * 2  # token
+    in_block = least(tokens - first, 2)
+    words = in_block * blocks
+    c.assume(~dut.read | (begun & (first < tokens) & dut.available & (dut.index < words)))
+    c.assume(~dut.release | (dut.read & (dut.index == words - 1)))
+    m.d.sync += using.eq(using + dut.release)
+    arrived = (token - first) * blocks + (item >> 1)
+    c.claim(
+        "only what has come is available",
+        ~dut.available | ~begun | (first >= tokens) | (dut.index >= words) | (dut.index < arrived),
+    )
+
+    follow, following = Signal(), Signal()
+    c.free(follow)
+    value, at_item, at_token = Signal(8), Signal.like(item), Signal.like(token)
+    with m.If(accepted & follow & ~following):
+        m.d.sync += [
+            following.eq(1),
+            value.eq(dut.i.payload),
+            at_item.eq(item),
+            at_token.eq(token),
+        ]
+    here = (at_token >> 1 == using) & (dut.index == (at_token & 1) * blocks + (at_item >> 1))
+    shown = Signal()
+    with m.If(dut.read):
+        m.d.sync += shown.eq(following & here)
+    c.claim("an item is where its word is", ~shown | (dut.o.word_select(at_item & 1, 8) == value))
+    c.reach("an item of the second block is read", shown & (at_token == 3) & (at_item == 3))
+    prove(c, folder=tmp_path, bound=24)
+
+
+@pytest.mark.slow
+def test_top(tmp_path: Path) -> None:
+    config = ArrayConfig(
+        rows=1,
+        columns=1,
+        batch=1,
+        accumulator_bits=8,
+        weight_bus_bits=8,
+        activation_bus_bits=8,
+        result_bus_bits=8,
+        max_in_features=2,
+    )
+    c = Contract()
+    m = c.m
+    m.submodules.dut = dut = Top(config)
+    free = [dut.s_axis_command_tvalid, dut.m_axis_result_tready]
+    for name in ("weight", "activation"):
+        free += [getattr(dut, f"s_axis_{name}_{wire}") for wire in ("tvalid", "tdata")]
+    c.free(*free)
+    shape = [Signal(2, name=name) for name in ("outputs", "inputs", "tokens")]
+    for size in shape:
+        c.free(size)
+        c.assume((size == 1) | (size == 2))
+    outputs, inputs, tokens = shape
+    fields = (outputs, inputs, tokens, outputs, inputs)
+    m.d.comb += dut.s_axis_command_tdata.eq(Cat(Cat(field, Signal(30)) for field in fields))
+
+    begins = dut.s_axis_command_tvalid & dut.s_axis_command_tready
+    left = {}
+    for name, count in (
+        ("weight", outputs * inputs * tokens),
+        ("activation", inputs * tokens),
+        ("result", outputs * tokens),
+    ):
+        side = "m" if name == "result" else "s"
+        valid = getattr(dut, f"{side}_axis_{name}_tvalid")
+        ready = getattr(dut, f"{side}_axis_{name}_tready")
+        left[name] = Signal(4, name=f"{name}_left")
+        m.d.sync += left[name].eq(Mux(begins, count, left[name] - (valid & ready)))
+        c.claim(f"no {name} beyond the layer's", ~valid | ~ready | (left[name] != 0))
+    c.claim("busy until the last result is taken", dut.busy == (left["result"] != 0))
+    c.claim("a command is taken only when idle", dut.s_axis_command_tready == ~dut.busy)
+    c.claim("all inputs are taken", dut.busy | ((left["weight"] == 0) & (left["activation"] == 0)))
+    c.claim(
+        "the last word is the last",
+        ~dut.m_axis_result_tvalid | (dut.m_axis_result_tlast == (left["result"] == 1)),
+    )
+    steady(
+        c,
+        "result",
+        valid=dut.m_axis_result_tvalid,
+        ready=dut.m_axis_result_tready,
+        payload=Cat(dut.m_axis_result_tdata, dut.m_axis_result_tlast),
+    )
+    c.reach("a second layer ends", begins & dut.cycles_compute[2])
+    prove(c, folder=tmp_path, bound=24)
+
+
+def test_a_wrong_claim_is_refuted_by_name(tmp_path: Path) -> None:
+    c = Contract()
+    c.m.submodules.dut = dut = WeightDecoder(ArrayConfig(weight_bus_bits=8))
+    c.free(dut.i.payload, dut.i.valid, dut.o.ready)
+    c.claim("fine", dut.i.ready | dut.o.valid)
+    c.claim("no word is zero", ~dut.o.valid | (dut.o.payload != 0))
+    with pytest.raises(Refuted, match="'no word is zero': 2"):
+        prove(c, folder=tmp_path)

@@ -150,9 +150,7 @@ def nodes_of(netlist: Netlist, config: ArrayConfig) -> tuple[list[Node], list[No
     )
 
 
-def check_term(
-    netlist: Netlist, config: ArrayConfig, claim: Claim, node: Node, place: int
-) -> None:
+def check_term(netlist: Netlist, config: ArrayConfig, claim: Claim, node: Node, place: int) -> None:
     """Show that a term is what its trits make of its activations, whatever these are."""
     n = Numbers()
     group, bits, weight_bits = config.group or 1, config.activation_bits, config.weight_bits
@@ -196,16 +194,16 @@ def check_product(netlist: Netlist, config: ArrayConfig, node: Node, place: int)
         assert made == int.from_bytes(expected.tobytes(), "little"), (node, bit)
 
 
-def check_sum(netlist: Netlist, claim: Claim, node: Node, children: list[Node], leaves: dict[Node, int]) -> None:
+def check_sum(
+    netlist: Netlist, claim: Claim, node: Node, children: list[Node], leaves: dict[Node, int]
+) -> None:
     """Show that a node is the sum of its children, and in its range if they are in theirs."""
     n = Numbers()
     terms = {bit: n.bit() for child in children for bit in (*child.sum, *child.owed)}
 
     def number(of: Node) -> tuple[Term, Term]:
         bits = {
-            bit: term
-            for bit in (*of.sum, *of.owed)
-            for term in netlist.terms([bit], terms, n.tm)
+            bit: term for bit in (*of.sum, *of.owed) for term in netlist.terms([bit], terms, n.tm)
         }
         total = n.value([bits[bit] for bit in of.sum])
         return total, claim.meaning(n, total, [bits[bit] for bit in of.owed])
@@ -225,9 +223,11 @@ def check_sum(netlist: Netlist, claim: Claim, node: Node, children: list[Node], 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pipeline", [0, 1, 2])
+@pytest.mark.parametrize("pipeline", [0, 1])
 @pytest.mark.parametrize("lane", LANES)
-def test_every_node_of_a_lane_is_the_sum_of_its_own(lane: str, pipeline: int, tmp_path: Path) -> None:
+def test_every_node_of_a_lane_is_the_sum_of_its_own(
+    lane: str, pipeline: int, tmp_path: Path
+) -> None:
     fields, claim = LANES[lane]
     config = ArrayConfig(rows=1, columns=COLUMNS, pipeline=pipeline, **fields)
     netlist = Netlist(Row(config), folder=tmp_path)

@@ -17,7 +17,6 @@ from hwsim.config import ArrayConfig
 from hwsim.engines.stalls import Stalls
 from hwsim.rtl.core import Core
 from hwsim.rtl.decoder import WeightDecoder
-from hwsim.rtl.repacker import Repacker
 
 Call = tuple[str, str, tuple[Any, ...]]
 """Module of `tests/rtl`, function, arguments."""
@@ -98,5 +97,8 @@ BLOCKS: dict[str, Callable[[], Block]] = {
     "repacker": _repacker,
     "control": _core,
 }
-"""By the name that the table of `docs/verification.md` gives them. `control` is the whole core
-without its lanes: decoder, tile, buffer, walkers, counters, bank, serializer, and what joins them."""
+"""By the name that the table of `docs/verification.md` gives them.
+
+`control` is the whole core without its lanes: decoder, tile, buffer, walkers, counters, bank,
+serializer, and what joins them.
+"""

@@ -17,7 +17,6 @@ from amaranth.back import rtlil
 from amaranth.hdl import Value
 from amaranth.hdl._ast import Signal, Slice
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In
 from simulation import Bench
 
 from hwsim import yosys
@@ -28,7 +27,7 @@ hierarchy -top top
 proc
 {flatten}
 opt -full
-memory -nomap -nordff
+memory
 opt_clean
 write_rtlil prepared.il
 mutate -list {count} -seed {seed} -o listed.ys {where}
@@ -143,7 +142,9 @@ class Mutants:
         for name, returns in (("make", True), ("port", True), ("drop", False)):
             function = getattr(self._library, name)
             function.restype = ctypes.c_void_p if returns else None
-            function.argtypes = [ctypes.c_void_p, ctypes.c_int][: 2 if name == "port" else name != "make"]
+            function.argtypes = [ctypes.c_void_p, ctypes.c_int][
+                : 2 if name == "port" else name != "make"
+            ]
         for name in ("settle", "tick"):
             getattr(self._library, name).argtypes = [ctypes.c_void_p]
             getattr(self._library, name).restype = None
@@ -246,9 +247,7 @@ class _Context:
 
 def _ports(component: wiring.Component) -> list[tuple[tuple[Any, ...], Signal]]:
     """Return path and signal of every port that has bits."""
-    found = [
-        (path, Value.cast(value)) for path, _, value in component.signature.flatten(component)
-    ]
+    found = [(path, Value.cast(value)) for path, _, value in component.signature.flatten(component)]
     return [(path, value) for path, value in found if len(value) and isinstance(value, Signal)]
 
 
@@ -259,7 +258,14 @@ def _mangled(name: str) -> str:
 def _compiled(folder: Path) -> Path:
     runtime = resources.files("pyosys") / "share/include/backends/cxxrtl/runtime"
     options = (
-        "-c", "-std=c++17", "-fPIC", "-fno-rtti", "-fno-exceptions", "-O0", "-fno-sanitize=undefined", f"-I{runtime}",
+        "-c",
+        "-std=c++17",
+        "-fPIC",
+        "-fno-rtti",
+        "-fno-exceptions",
+        "-O0",
+        "-fno-sanitize=undefined",
+        f"-I{runtime}",
     )
     for arguments in (
         ("c++", *options, "driver.cc", "-o", "driver.o"),

@@ -136,7 +136,9 @@ def test_layers_of_all_shapes_one_after_the_other(stalls: Stalls) -> None:
 def test_bad_commands_and_codes_are_reported() -> None:
     core = Core(SMALL)
     good = (1, 1, 1, 3, 4)
-    zeros = [tuple(0 if place == at else word for place, word in enumerate(good)) for at in range(5)]
+    zeros = [
+        tuple(0 if place == at else word for place, word in enumerate(good)) for at in range(5)
+    ]
     bad = [*zeros, (1, 5, 1, 3, 4), (1, 1, 1, 3, 17), (1, 1 << 31, 1, 3, 4)]
     counted = 0
 
