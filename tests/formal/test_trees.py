@@ -19,7 +19,7 @@ from bitwuzla import Bitwuzla, Kind, Options, Result, Term, TermManager
 from formal.netlist import Bit, Netlist
 from rows import Row
 
-from hwsim.config import ArrayConfig
+from hwsim.config import CARRY_FOLD_LEAVES, ArrayConfig
 
 COLUMNS = 64
 WIDTH = 40  # more bits than any sum here takes
@@ -91,6 +91,9 @@ class Numbers:
         return bool(solver.check_sat() == Result.UNSAT)
 
 
+Meaning = Callable[[Numbers, Term, list[Term]], Term]
+
+
 @dataclass(frozen=True)
 class Claim:
     """What a node of a lane stands for.
@@ -98,14 +101,21 @@ class Claim:
     Attributes
     ----------
     low, end
-        Range of a term: low <= term < end. A sum of k terms keeps k times that.
+        Range of one column: low <= term < end. A sum of k columns keeps k times that.
     meaning
         From a sum and what is owed to it to the number.
+    first
+        The same for the nodes over the first column, where it differs.
     """
 
     low: int
     end: int
-    meaning: Callable[[Numbers, Term, list[Term]], Term]
+    meaning: Meaning
+    first: Meaning | None = None
+
+    def of(self, node: Node) -> Meaning:
+        """Return the meaning of a node."""
+        return self.first if self.first and node.name.endswith("_0") else self.meaning
 
 
 def plain(n: Numbers, total: Term, owed: list[Term]) -> Term:
@@ -125,39 +135,44 @@ def has_sign(n: Numbers, total: Term, owed: list[Term]) -> Term:
 LANES: dict[str, tuple[dict[str, Any], Claim]] = {
     "negate": ({"lane": "negate"}, Claim(-128, 129, plain)),
     "carry-fold": ({"lane": "carry-fold"}, Claim(-128, 128, lacks_carry)),
-    "grouped-2": ({"lane": "grouped", "group": 2}, Claim(-256, 256, has_sign)),
-    "grouped-3": ({"lane": "grouped", "group": 3}, Claim(-384, 384, has_sign)),
+    "grouped-2": ({"lane": "grouped", "group": 2}, Claim(-128, 128, has_sign, lacks_carry)),
+    "grouped-3": ({"lane": "grouped", "group": 3}, Claim(-128, 128, has_sign, lacks_carry)),
     "int8": ({"lane": "int8"}, Claim(-128 * 127, 128 * 128 + 1, plain)),
 }
+
+
+def columns_of(config: ArrayConfig, place: int) -> range:
+    """Return the columns that the term at a place sums."""
+    group = config.group or (CARRY_FOLD_LEAVES if config.lane == "carry-fold" else 1)
+    return range(place * group, min((place + 1) * group, config.columns))
 
 
 def nodes_of(netlist: Netlist, config: ArrayConfig) -> tuple[list[Node], list[Node]]:
     """Return terms, in order, and sums, from the leaves up; a sum with two names is one node."""
     nets = netlist.nets
-    terms, sums = {}, {}
-    for name in nets:
-        if re.fullmatch(r"(term|level\d+)_\d+", name):
-            owed = nets.get(f"{name}_1", ())
-            if config.lane == "carry-fold" and name.startswith("term"):
-                owed = (nets["weights"][2 * int(name[5:]) + 1],)
-            node = Node(name, nets[name], owed)
-            (terms if name.startswith("term") else sums)[(node.sum, node.owed)] = node
-    depth = {node: tuple(map(int, re.findall(r"\d+", node.name))) for node in sums.values()}
-    term_values = set(terms)
-    return (
-        sorted(terms.values(), key=lambda node: int(node.name[5:])),
-        sorted((n for key, n in sums.items() if key not in term_values), key=depth.__getitem__),
-    )
+    leaf = "level1" if config.lane == "carry-fold" else "term"
+    nodes: dict[Any, Node] = {}
+    names = [name for name in nets if re.fullmatch(r"(term|level\d+)_\d+", name)]
+    for name in sorted(names, key=lambda n: (not n.startswith(f"{leaf}_"), numbers_in(n))):
+        node = Node(name, nets[name], nets.get(f"{name}_1", ()))
+        nodes.setdefault((node.sum, node.owed), node)
+    terms = [node for node in nodes.values() if node.name.startswith(f"{leaf}_")]
+    return terms, [node for node in nodes.values() if node not in terms]
+
+
+def numbers_in(name: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", name)]
 
 
 def check_term(netlist: Netlist, config: ArrayConfig, claim: Claim, node: Node, place: int) -> None:
     """Show that a term is what its trits make of its activations, whatever these are."""
     n = Numbers()
-    group, bits, weight_bits = config.group or 1, config.activation_bits, config.weight_bits
+    bits, weight_bits = config.activation_bits, config.weight_bits
     inputs: list[Bit] = []
     summands, given = [], []
     terms: dict[Bit, Term] = {}
-    for column in range(place * group, min((place + 1) * group, config.columns)):
+    columns = columns_of(config, place)
+    for column in columns:
         x = netlist.nets["activations"][column * bits : (column + 1) * bits]
         w = netlist.nets["weights"][column * weight_bits : (column + 1) * weight_bits]
         inputs += [*x, *w]
@@ -173,8 +188,8 @@ def check_term(netlist: Netlist, config: ArrayConfig, claim: Claim, node: Node, 
     owed = netlist.terms(node.owed, terms, n.tm)
     assert n.implied(
         given,
-        n.equal(claim.meaning(n, total, owed), n.add(*summands)),
-        n.within(total, claim.low, claim.end),
+        n.equal(claim.of(node)(n, total, owed), n.add(*summands)),
+        n.within(total, claim.low * len(columns), claim.end * len(columns)),
     ), node
 
 
@@ -206,7 +221,7 @@ def check_sum(
             bit: term for bit in (*of.sum, *of.owed) for term in netlist.terms([bit], terms, n.tm)
         }
         total = n.value([bits[bit] for bit in of.sum])
-        return total, claim.meaning(n, total, [bits[bit] for bit in of.owed])
+        return total, claim.of(of)(n, total, [bits[bit] for bit in of.owed])
 
     given = []
     meanings = []
@@ -232,7 +247,8 @@ def test_every_node_of_a_lane_is_the_sum_of_its_own(
     config = ArrayConfig(rows=1, columns=COLUMNS, pipeline=pipeline, **fields)
     netlist = Netlist(Row(config), folder=tmp_path)
     terms, sums = nodes_of(netlist, config)
-    assert len(terms) == config.tree_inputs
+    covered = [column for place in range(len(terms)) for column in columns_of(config, place)]
+    assert covered == list(range(COLUMNS))
     for place, term in enumerate(terms):
         if config.is_ternary:
             check_term(netlist, config, claim, term, place)
@@ -240,7 +256,7 @@ def test_every_node_of_a_lane_is_the_sum_of_its_own(
             check_product(netlist, config, term, place)
 
     # From here on the terms are free: a node is made of other nodes alone.
-    leaves = dict.fromkeys(terms, 1)
+    leaves = {node: len(columns_of(config, place)) for place, node in enumerate(terms)}
     by_bit = {bit: node for node in (*terms, *sums) for bit in node.sum}
     parents: Counter[Node] = Counter()
     for node in sums:
@@ -256,7 +272,7 @@ def test_every_node_of_a_lane_is_the_sum_of_its_own(
         check_sum(netlist, claim, node, children, leaves)
         parents.update(children)
     root = sums[-1]
-    assert leaves[root] == len(terms)
+    assert leaves[root] == COLUMNS
     assert parents == Counter({node: 1 for node in (*terms, *sums) if node != root})
 
     # The accumulator's adder, and the registers on the way to it.
@@ -265,7 +281,7 @@ def test_every_node_of_a_lane_is_the_sum_of_its_own(
     free = {bit: n.bit() for bit in (*root.sum, *root.owed, *nets["accumulator"], *nets["first"])}
     assert netlist.sources(nets["next"], cut=free) <= set(free)
     given = n.value([free[bit] for bit in nets["accumulator"]])
-    total = claim.meaning(
+    total = claim.of(root)(
         n, n.value([free[bit] for bit in root.sum]), [free[bit] for bit in root.owed]
     )
     expected = n.add(n.where(free[nets["first"][0]], n.of(0), given), total)
