@@ -1,0 +1,1 @@
+"""The synthesized netlist: standard cells, their toggles and their energy."""

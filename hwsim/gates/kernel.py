@@ -1,0 +1,180 @@
+"""From netlists to machine code: every gate one operation for many steps at once."""
+
+import ctypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+
+from hwsim import native
+from hwsim.gates.library import expression
+from hwsim.gates.netlist import ONE, ZERO, Netlist
+
+UNROLL = 4
+"""Vectors of a block: how often a chunk of code is used before the next one."""
+
+_CHUNK_GATES = 120
+_FLAGS = ("-O1", "-march=native", "-Wno-everything")
+
+
+class Job(ctypes.Structure):
+    """`job` of kernel.c."""
+
+    _fields_ = (
+        ("activations", ctypes.c_void_p),
+        ("activation_index", ctypes.c_void_p),
+        ("activation_stride", ctypes.c_int64),
+        ("weights", ctypes.c_void_p),
+        ("weight_index", ctypes.c_void_p),
+        ("weight_stride", ctypes.c_int64),
+        ("sums", ctypes.c_void_p),
+        ("first", ctypes.c_void_p),
+        ("steps", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+        ("shared_counters", ctypes.c_void_p),
+        ("lane_counters", ctypes.c_void_p),
+    )
+
+
+class ExactJob(ctypes.Structure):
+    """`exact_job` of kernel.c."""
+
+    _fields_ = (
+        ("weights", ctypes.c_void_p),
+        ("activations", ctypes.c_void_p),
+        ("given", ctypes.c_void_p),
+        ("sums", ctypes.c_void_p),
+        ("bank", ctypes.c_void_p),
+        ("rows", ctypes.c_int64),
+        ("columns", ctypes.c_int64),
+        ("row_blocks", ctypes.c_int64),
+        ("column_blocks", ctypes.c_int64),
+        ("tokens", ctypes.c_int64),
+        ("batch", ctypes.c_int64),
+        ("half", ctypes.c_int64),
+    )
+
+
+@dataclass(frozen=True)
+class Code:
+    """One netlist in C.
+
+    Attributes
+    ----------
+    netlist
+        What it is made of.
+    prefix
+        Of its names.
+    skipped
+        Port whose toggles are not counted, since they are known from where it is driven.
+    """
+
+    netlist: Netlist
+    prefix: str
+    skipped: str = ""
+
+    @cached_property
+    def counters(self) -> dict[int, int]:
+        """The counter of each net; those that move together share one."""
+        counters: dict[int, int] = {}
+        for port, nets in self.netlist.inputs.items():
+            if port != self.skipped:
+                for net in nets:
+                    counters[net] = len(counters)
+        fresh = len(counters)
+        for gate in self.netlist.gates:
+            if gate.cell.is_inverter and gate.inputs[0] in counters:
+                counters[gate.output] = counters[gate.inputs[0]]
+            else:
+                counters[gate.output] = fresh
+                fresh += 1
+        return counters
+
+    @property
+    def counter_count(self) -> int:
+        """How many counters there are."""
+        return max(self.counters.values(), default=-1) + 1
+
+    @cached_property
+    def _chunk_of(self) -> dict[int, int]:
+        return {g.output: i // _CHUNK_GATES for i, g in enumerate(self.netlist.gates)}
+
+    @cached_property
+    def _slots(self) -> dict[int, int]:
+        """Place in memory of the nets that more than one chunk knows."""
+        crossing = set(self.netlist.output_nets)
+        for gate in self.netlist.gates:
+            chunk = self._chunk_of[gate.output]
+            crossing |= {net for net in gate.inputs if self._chunk_of.get(net) != chunk}
+        order = (ZERO, ONE, *self.netlist.input_nets, *(g.output for g in self.netlist.gates))
+        inputs = {ZERO, ONE, *self.netlist.input_nets}
+        kept = [net for net in order if net in inputs or net in crossing]
+        return {net: slot for slot, net in enumerate(kept)}
+
+    def text(self) -> Iterator[str]:
+        """Give the lines of its C code."""
+        upper = self.prefix.upper()
+        yield f"enum {{ {upper}_SLOTS = {len(self._slots)} }};"
+        yield f"enum {{ {upper}_COUNTERS = {self.counter_count} }};"
+        outputs = ", ".join(str(self._slots[net]) for net in self.netlist.output_nets)
+        yield f"static const int {self.prefix}_outputs[] = {{ {outputs} }};"
+        parameters = "(V *restrict b, const V *restrict counted, uint64_t *restrict c)"
+        gates = self.netlist.gates
+        chunks = range(0, len(gates), _CHUNK_GATES)
+        for chunk, start in enumerate(chunks):
+            yield f"__attribute__((noinline)) static void {self.prefix}_{chunk}{parameters} {{"
+            yield "for (int u = 0; u < U; u++) {"
+            known: set[int] = set()
+            for gate in gates[start : start + _CHUNK_GATES]:
+                for net in gate.inputs:
+                    if net not in known:
+                        known.add(net)
+                        yield f"V n{net} = b[{self._slots[net]} * U + u];"
+                known.add(gate.output)
+                names = tuple(f"n{net}" for net in gate.inputs)
+                yield f"V n{gate.output} = {expression(gate.cell.truth, names)};"
+                if not (gate.cell.is_inverter and gate.inputs[0] in self.counters):
+                    counter = self.counters[gate.output]
+                    yield f"count(n{gate.output}, counted[u], c, {counter}, {upper}_COUNTERS);"
+                if gate.output in self._slots:
+                    yield f"b[{self._slots[gate.output]} * U + u] = n{gate.output};"
+            yield "} }"
+        yield f"static void {self.prefix}_gates{parameters} {{"
+        for chunk in range(len(chunks)):
+            yield f"{self.prefix}_{chunk}(b, counted, c);"
+        yield "}"
+
+
+def build(shared: Code, lane: Code, *, high: bool) -> ctypes.CDLL:
+    """Compile the gates of a lane, and of what all lanes share; load them.
+
+    Parameters
+    ----------
+    shared, lane
+        The netlists.
+    high
+        Whether to count for how many steps each net is 1, too.
+    """
+    widths = {
+        "ACTIVATION_BITS": len(shared.netlist.input_nets),
+        "OPERAND_BITS": len(lane.netlist.inputs["operands"]),
+        "WEIGHT_BITS": len(lane.netlist.inputs["weights"]),
+        "ACCUMULATOR_BITS": len(lane.netlist.inputs["accumulator"]),
+        "U": UNROLL,
+    }
+    folder = resources.files("hwsim.gates")
+    lines = [
+        *(["#define HIGH"] if high else []),
+        folder.joinpath("prelude.c").read_text(),
+        *(f"enum {{ {name} = {value} }};" for name, value in widths.items()),
+        *shared.text(),
+        *lane.text(),
+        folder.joinpath("kernel.c").read_text(),
+    ]
+    library = ctypes.CDLL(str(native.shared_library("gates", "\n".join(lines), _FLAGS)))
+    pointer, count = ctypes.c_void_p, ctypes.c_int64
+    library.hwsim_run.argtypes = [pointer, count, count]
+    library.hwsim_run.restype = count
+    library.hwsim_exact.argtypes = [pointer, count, count]
+    library.hwsim_exact.restype = None
+    return library
