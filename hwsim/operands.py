@@ -1,5 +1,6 @@
 """What an array is fed with for a layer, as numbers of its lane, and what must come out."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -98,22 +99,49 @@ def reference(operands: Operands, config: ArrayConfig) -> NDArray[np.generic]:
         # Sums stay far below 2**53, so that BLAS can add them exactly.
         exact = activation.astype(np.float64) @ weight.astype(np.float64).T
         return exact.astype(np.int32)
-    leaves = 1 << tree_levels(config.columns)
-    dtype = np.float16 if config.accumulator_bits == 16 else np.float32
-    sums = np.empty((len(activation), len(weight)), dtype)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for token, values in enumerate(activation):
-            for start in range(0, weight.shape[1], config.columns):
-                block = slice(start, start + config.columns)
-                products = np.zeros((len(weight), leaves), np.float16)
-                count = len(values[block])
-                # Places beyond in_features have activation 0; so do the products, of either sign.
-                products[:, :count] = weight[:, block] * values[block]
-                while products.shape[1] > 1:
-                    products = products[:, ::2] + products[:, 1::2]
-                step = products[:, 0].astype(dtype)
-                sums[token] = step if start == 0 else sums[token] + step
+    sums = np.empty((len(activation), len(weight)), _float_type(config))
+    for token, values in enumerate(activation):
+        *_, sums[token] = float_sums(weight, values, config)
     return sums
+
+
+def float_sums(
+    weight: NDArray[np.generic], activation: NDArray[np.generic], config: ArrayConfig
+) -> Iterator[NDArray[np.floating]]:
+    """Give the accumulators of an `fp16` array for one token, after each column block.
+
+    Parameters
+    ----------
+    weight
+        float16, shape (outputs, inputs).
+    activation
+        float16, shape (inputs,).
+    config
+        The array.
+
+    Yields
+    ------
+    NDArray
+        Shape (outputs,): float16, or float32 with a 32-bit accumulator.
+    """
+    leaves = 1 << tree_levels(config.columns)
+    dtype = _float_type(config)
+    for start in range(0, weight.shape[1], config.columns):
+        block = slice(start, start + config.columns)
+        products = np.zeros((len(weight), leaves), np.float16)
+        count = len(activation[block])
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Places beyond in_features have activation 0; so do the products, of either sign.
+            products[:, :count] = weight[:, block] * activation[block]
+            while products.shape[1] > 1:
+                products = products[:, ::2] + products[:, 1::2]
+            step = products[:, 0].astype(dtype)
+            sums = step if start == 0 else sums + step
+        yield sums
+
+
+def _float_type(config: ArrayConfig) -> type[np.floating]:
+    return np.float16 if config.accumulator_bits == 16 else np.float32
 
 
 def _seeded(layer: Layer, seed: int) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from hwsim.encoding import ENCODINGS
 from hwsim.engines.ports import HardwareHang, Observed, Stimulus
 from hwsim.engines.stalls import Stalls
 from hwsim.errors import InputError
+from hwsim.gates.activity import GateActivity
 from hwsim.layer import Layer
 from hwsim.operands import Operands, operands_of
 from hwsim.schedule import Schedule
@@ -21,6 +22,7 @@ from hwsim.schedule import Schedule
 ENGINES = {
     "pysim": "the Amaranth component in Amaranth's own simulator; can write waveforms",
     "rtl": "the same design, compiled",
+    "gates": "the synthesized netlists of lanes and decoders; counts the toggles of every net",
 }
 """What each engine runs. Each is a module here with a function `run`, imported on first use."""
 
@@ -37,11 +39,14 @@ class Run:
         Measured counts.
     engine_s
         Seconds of simulation, without compilation and input.
+    gates
+        Toggles of every net, from the engine `gates`.
     """
 
     outputs: NDArray[np.generic]
     activity: Activity
     engine_s: float
+    gates: GateActivity | None = None
 
 
 def run(
@@ -80,16 +85,13 @@ def run(
     where = f"layer {layer.name}"
     schedule = schedule_of(layer, config)
     operands = operands or operands_of(layer, config)
-    stimulus = Stimulus(
-        schedule=schedule,
-        weights=streams.weight_words(operands.weight, schedule),
-        activations=streams.activation_words(operands.activation, schedule),
-        stalls=stalls or Stalls(),
-    )
+    stimulus = Stimulus(schedule=schedule, operands=operands, stalls=stalls or Stalls())
     module = import_module(f"hwsim.engines.{engine}")
     observed: Observed = module.run(stimulus, **options)
     if observed.error:
         raise HardwareFault(_explain(stimulus, where))
+    if observed.fault:
+        raise HardwareFault(f"{where}: {observed.fault}")
     if len(observed.results) != schedule.result_words:
         raise HardwareHang(
             f"{where}: {len(observed.results)} result words instead of {schedule.result_words}"
@@ -98,6 +100,7 @@ def run(
         outputs=streams.outputs(observed.results, schedule),
         activity=_measured(operands, schedule, observed),
         engine_s=observed.engine_s,
+        gates=observed.gates,
     )
 
 
@@ -121,7 +124,7 @@ def schedule_of(layer: Layer, config: ArrayConfig) -> Schedule:
 
 
 class HardwareFault(RuntimeError):
-    """The hardware raised its error flag; the message says what it met."""
+    """The hardware raised its error flag, or computed something wrong; the message says what."""
 
 
 def _explain(stimulus: Stimulus, where: str) -> str:

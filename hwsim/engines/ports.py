@@ -1,33 +1,47 @@
 """What passes between an engine and its caller: what the ports are fed, and what they do."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
+from hwsim import streams
 from hwsim.activity import Cycles
 from hwsim.engines.stalls import Stalls
+from hwsim.gates.activity import GateActivity
+from hwsim.operands import Operands
 from hwsim.schedule import Schedule
 from hwsim.streams import Words
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Stimulus:
-    """One layer, as words on the ports.
+    """One layer, and how it comes to the ports.
+
+    The words of a layer are made when they are first asked for: an engine that works on numbers
+    does without.
 
     Attributes
     ----------
     schedule
         Its loops; also the command.
-    weights
-        The tiles of one token block. They are streamed again for each.
-    activations
-        All tokens.
+    operands
+        Its weights and activations.
     stalls
         When the ports wait.
     """
 
     schedule: Schedule
-    weights: Words
-    activations: Words
+    operands: Operands
     stalls: Stalls = field(default_factory=Stalls)
+
+    @cached_property
+    def weights(self) -> Words:
+        """The tiles of one token block. They are streamed again for each."""
+        return streams.weight_words(self.operands.weight, self.schedule)
+
+    @cached_property
+    def activations(self) -> Words:
+        """The activations of all tokens."""
+        return streams.activation_words(self.operands.activation, self.schedule)
 
     @property
     def weight_words(self) -> int:
@@ -51,6 +65,10 @@ class Observed:
         Whether the error flag was raised.
     engine_s
         Seconds of simulation, without compilation.
+    fault
+        What an engine that checks every step found wrong; empty if nothing.
+    gates
+        Toggles of the engine that counts them gate by gate.
     """
 
     results: Words
@@ -59,6 +77,8 @@ class Observed:
     activation_words: int
     error: bool
     engine_s: float
+    fault: str = ""
+    gates: GateActivity | None = None
 
 
 class HardwareHang(RuntimeError):

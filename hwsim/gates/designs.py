@@ -14,6 +14,7 @@ from hwsim.gates.library import load
 from hwsim.gates.netlist import Netlist, synthesize
 from hwsim.rtl.decoder import DECODERS
 from hwsim.rtl.lanes import LANE_MODULE, LANES, RECODER_MODULE, Lane, Recoder
+from hwsim.rtl.platform import Emission
 
 LANE_PORTS = ("operands", "weights", "accumulator", "first")
 """Inputs of a lane, in the order in which they are evaluated."""
@@ -105,7 +106,7 @@ def netlists(config: ArrayConfig) -> Netlists:
 @cache
 def _netlists(config: ArrayConfig) -> Netlists:
     lane: type[Lane] = LANES[config.lane]
-    mapped = _synthesize(lane(config), LANE_MODULE)
+    mapped = _synthesize(lane(config), LANE_MODULE, **lane.parts(config))
     inputs = {port: mapped.inputs[port] for port in LANE_PORTS}
     mapped = Netlist(mapped.top, mapped.names, inputs, mapped.outputs, mapped.gates)
     latency = config.lane_latency
@@ -122,5 +123,11 @@ def _netlists(config: ArrayConfig) -> Netlists:
     )
 
 
-def _synthesize(component: Any, name: str) -> Netlist:
-    return synthesize(rtlil.convert(component, name=name, emit_src=False), name, load())
+def _synthesize(component: Any, name: str, **parts: Any) -> Netlist:
+    """Map a component; `parts` are the modules that it has instances of."""
+    texts = [
+        rtlil.convert(part, name=part_name, platform=Emission(), emit_src=False)
+        for part_name, part in (*parts.items(), (name, component))
+    ]
+    design = "".join(text.replace("attribute \\top 1\n", "") for text in texts)
+    return synthesize(design, name, load())

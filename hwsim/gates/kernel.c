@@ -6,7 +6,7 @@
 //   shared_outputs, lane_outputs   their slots
 //   shared_gates, lane_gates       all gates: chunks of straight-line code
 //
-// and V, U, count() from prelude.c. One word holds 64 consecutive steps, of which the first belongs
+// and V, U, tally() from prelude.c. One word holds 64 consecutive steps, of which the first belongs
 // to the word before: 63 toggles. A block is U vectors of 4 words.
 
 enum { LANES_OF_V = 4, WORDS = U * LANES_OF_V, BLOCK_STEPS = WORDS * 63 };
@@ -65,12 +65,6 @@ static void find(const uint8_t **rows, const uint8_t *base, const int32_t *index
     }
 }
 
-static void count_all(const V *slots, int64_t nets, const V *counted, uint64_t *counters,
-                      int64_t all) {
-  for (int64_t i = 0; i < nets; i++)
-    for (int u = 0; u < U; u++) count(slots[i * U + u], counted[u], counters, i, all);
-}
-
 // Evaluates blocks of 63 * WORDS steps. Returns -1, or lane * (steps + 1) + step of the first sum
 // that is not as expected, the first step being 1.
 int64_t hwsim_run(const job *task, int64_t from, int64_t to) {
@@ -99,8 +93,8 @@ int64_t hwsim_run(const job *task, int64_t from, int64_t to) {
     find(activation_rows, task->activations, task->activation_index, task->activation_stride,
          start, steps);
     pack(shared + FIRST_INPUT * U, activation_rows, ACTIVATION_BITS);
-    count_all(shared + FIRST_INPUT * U, ACTIVATION_BITS, counted, task->shared_counters,
-              SHARED_COUNTERS);
+    tally(shared + FIRST_INPUT * U, ACTIVATION_BITS, counted, task->shared_counters,
+          SHARED_COUNTERS);
     shared_gates(shared, counted, task->shared_counters);
     for (int i = 0; i < OPERAND_BITS; i++)
       for (int u = 0; u < U; u++) operands[i * U + u] = shared[shared_outputs[i] * U + u];
@@ -120,7 +114,7 @@ int64_t hwsim_run(const job *task, int64_t from, int64_t to) {
                                                   clamp(start + word * 63 + j, steps));
       pack(sums, rows, 64);
       for (int i = 0; i < ACCUMULATOR_BITS * U; i++) accumulator[i] = sums[i];
-      count_all(weights, WEIGHT_BITS + ACCUMULATOR_BITS + 1, counted, counters, LANE_COUNTERS);
+      tally(weights, WEIGHT_BITS + ACCUMULATOR_BITS + 1, counted, counters, LANE_COUNTERS);
       lane_gates(lane, counted, counters);
 
       V wrong[U] = {{0}};
@@ -177,4 +171,44 @@ void hwsim_exact(const exact_job *task, int64_t from, int64_t to) {
         }
     }
   }
+}
+
+// Replaces the fields of some rows by what a table has for them; what is beyond `used` bits is 0.
+// Rows begin with a new byte, the replaced ones with a new word of 64 bits.
+void hwsim_replace(const uint8_t *from, int64_t from_stride, int64_t from_bits, int64_t fields,
+                   const uint32_t *table, int64_t to_bits, int64_t used, uint64_t *to,
+                   int64_t to_stride, int64_t rows) {
+  for (int64_t row = 0; row < rows; row++, from += from_stride, to += to_stride) {
+    uint64_t in = 0;
+    int64_t in_bits = 0, at = 0, word = 0;
+    for (int64_t i = 0; i < to_stride; i++) to[i] = 0;
+    for (int64_t field = 0; field < fields && word < used; field++) {
+      while (in_bits < from_bits) {
+        in |= (uint64_t)from[at++] << in_bits;
+        in_bits += 8;
+      }
+      uint64_t code = table[in & ((1u << from_bits) - 1)];
+      in >>= from_bits;
+      in_bits -= from_bits;
+      int64_t some = used - word < to_bits ? used - word : to_bits;
+      code &= (1ull << some) - 1;
+      to[word / 64] |= code << word % 64;
+      if (word % 64 + some > 64) to[word / 64 + 1] |= code >> (64 - word % 64);
+      word += some;
+    }
+  }
+}
+
+// Counts how often code b comes after code a at the same place of rows of `places` fields.
+void hwsim_pairs(const uint8_t *rows, int64_t stride, int64_t count, int64_t bits, int64_t places,
+                 int64_t *pairs) {
+  for (int64_t row = 1; row < count; row++, rows += stride)
+    for (int64_t place = 0; place < places; place++) {
+      int64_t bit = place * bits, mask = (1 << bits) - 1;
+      int64_t more = bit % 8 + bits > 8;
+      int64_t before = (rows[bit / 8] | (more ? rows[bit / 8 + 1] << 8 : 0)) >> bit % 8 & mask;
+      const uint8_t *next = rows + stride;
+      int64_t after = (next[bit / 8] | (more ? next[bit / 8 + 1] << 8 : 0)) >> bit % 8 & mask;
+      pairs[before << bits | after]++;
+    }
 }

@@ -8,13 +8,16 @@ from importlib import resources
 
 from hwsim import native
 from hwsim.gates.library import expression
-from hwsim.gates.netlist import ONE, ZERO, Netlist
+from hwsim.gates.netlist import ONE, ZERO, Gate, Netlist
 
 UNROLL = 4
 """Vectors of a block: how often a chunk of code is used before the next one."""
 
+BLOCK_STEPS = UNROLL * 4 * 63
+"""Steps of a block: each word of a vector has one step of the word before, too."""
+
 _CHUNK_GATES = 120
-_FLAGS = ("-O1", "-march=native", "-Wno-everything")
+_FLAGS = ("-O2", "-march=native", "-fno-sanitize=undefined")
 
 
 class Job(ctypes.Structure):
@@ -83,12 +86,16 @@ class Code:
                     counters[net] = len(counters)
         fresh = len(counters)
         for gate in self.netlist.gates:
-            if gate.cell.is_inverter and gate.inputs[0] in counters:
+            if self._moves_with_another(gate):
                 counters[gate.output] = counters[gate.inputs[0]]
             else:
                 counters[gate.output] = fresh
                 fresh += 1
         return counters
+
+    def _moves_with_another(self, gate: Gate) -> bool:
+        skipped = self.netlist.inputs.get(self.skipped, ())
+        return gate.cell.is_inverter and gate.inputs[0] not in skipped
 
     @property
     def counter_count(self) -> int:
@@ -118,13 +125,15 @@ class Code:
         yield f"enum {{ {upper}_COUNTERS = {self.counter_count} }};"
         outputs = ", ".join(str(self._slots[net]) for net in self.netlist.output_nets)
         yield f"static const int {self.prefix}_outputs[] = {{ {outputs} }};"
-        parameters = "(V *restrict b, const V *restrict counted, uint64_t *restrict c)"
+        parameters = "(V *restrict b, const V *restrict counted, uint64_t *restrict counters)"
         gates = self.netlist.gates
-        chunks = range(0, len(gates), _CHUNK_GATES)
-        for chunk, start in enumerate(chunks):
-            yield f"__attribute__((noinline)) static void {self.prefix}_{chunk}{parameters} {{"
-            yield "for (int u = 0; u < U; u++) {"
+        starts = range(0, len(gates), _CHUNK_GATES)
+        tallies = []
+        for chunk, start in enumerate(starts):
+            yield f"NOINLINE static void {self.prefix}_{chunk}(V *restrict b, V *restrict made) {{"
+            yield "_Pragma(\"clang loop unroll(disable)\") for (int u = 0; u < U; u++) {"
             known: set[int] = set()
+            counted: list[int] = []
             for gate in gates[start : start + _CHUNK_GATES]:
                 for net in gate.inputs:
                     if net not in known:
@@ -133,15 +142,18 @@ class Code:
                 known.add(gate.output)
                 names = tuple(f"n{net}" for net in gate.inputs)
                 yield f"V n{gate.output} = {expression(gate.cell.truth, names)};"
-                if not (gate.cell.is_inverter and gate.inputs[0] in self.counters):
-                    counter = self.counters[gate.output]
-                    yield f"count(n{gate.output}, counted[u], c, {counter}, {upper}_COUNTERS);"
+                if not self._moves_with_another(gate):
+                    yield f"made[{len(counted)} * U + u] = n{gate.output};"
+                    counted.append(self.counters[gate.output])
                 if gate.output in self._slots:
                     yield f"b[{self._slots[gate.output]} * U + u] = n{gate.output};"
             yield "} }"
+            tallies.append((min(counted, default=0), len(counted)))
         yield f"static void {self.prefix}_gates{parameters} {{"
-        for chunk in range(len(chunks)):
-            yield f"{self.prefix}_{chunk}(b, counted, c);"
+        yield f"V made[{_CHUNK_GATES} * U];"
+        for chunk, (first, count) in enumerate(tallies):
+            yield f"{self.prefix}_{chunk}(b, made);"
+            yield f"tally(made, {count}, counted, counters + {first}, {upper}_COUNTERS);"
         yield "}"
 
 
@@ -165,8 +177,8 @@ def build(shared: Code, lane: Code, *, high: bool) -> ctypes.CDLL:
     folder = resources.files("hwsim.gates")
     lines = [
         *(["#define HIGH"] if high else []),
-        folder.joinpath("prelude.c").read_text(),
         *(f"enum {{ {name} = {value} }};" for name, value in widths.items()),
+        folder.joinpath("prelude.c").read_text(),
         *shared.text(),
         *lane.text(),
         folder.joinpath("kernel.c").read_text(),
@@ -177,4 +189,10 @@ def build(shared: Code, lane: Code, *, high: bool) -> ctypes.CDLL:
     library.hwsim_run.restype = count
     library.hwsim_exact.argtypes = [pointer, count, count]
     library.hwsim_exact.restype = None
+    library.hwsim_replace.argtypes = [
+        *(pointer, count, count, count, pointer, count, count, pointer, count, count)
+    ]
+    library.hwsim_replace.restype = None
+    library.hwsim_pairs.argtypes = [pointer, count, count, count, count, pointer]
+    library.hwsim_pairs.restype = None
     return library

@@ -16,7 +16,7 @@ _SCRIPT = """\
 read_rtlil design.il
 hierarchy -top {top}
 proc
-flatten
+flatten -noscopeinfo
 opt -full
 memory
 wreduce

@@ -13,18 +13,29 @@ enum { KINDS = 2 };
 enum { KINDS = 1 };
 #endif
 
-static inline uint64_t ones(V a) {
-  return __builtin_popcountll(a[0]) + __builtin_popcountll(a[1]) + __builtin_popcountll(a[2]) +
-         __builtin_popcountll(a[3]);
+#define NOINLINE __attribute__((noinline))
+
+static inline uint64_t ones(const V *vectors) {
+  const uint64_t *words = (const uint64_t *)vectors;
+  uint64_t sum = 0;
+#pragma clang loop vectorize(disable) unroll(full)
+  for (int i = 0; i < 4 * U; i++) sum += __builtin_popcountll(words[i]);
+  return sum;
 }
 
-// Adds the toggles of a net into its counter, and its steps at 1 into one `all` places behind it.
-static inline void count(V net, V counted, uint64_t *counters, int64_t at, int64_t all) {
-  counters[at] += ones((net ^ (net << 1)) & counted);
+// Adds the toggles of some nets into counters, and how long they are 1 into others, `all` places
+// behind.
+NOINLINE static void tally(const V *restrict nets, int64_t some, const V *restrict counted,
+                           uint64_t *restrict counters, int64_t all) {
+  for (int64_t i = 0; i < some; i++, nets += U) {
+    V moved[U];
+    for (int u = 0; u < U; u++) moved[u] = (nets[u] ^ (nets[u] << 1)) & counted[u];
+    counters[i] += ones(moved);
 #ifdef HIGH
-  counters[all + at] += ones(net & counted);
+    for (int u = 0; u < U; u++) moved[u] = nets[u] & counted[u];
+    counters[all + i] += ones(moved);
 #else
-  (void)all;
+    (void)all;
 #endif
+  }
 }
-
