@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hwsim.engines.ports import Observed, Stimulus
 from hwsim.errors import InputError
 from hwsim.gates import kernel
-from hwsim.gates.activity import Counts, GateActivity
+from hwsim.gates.activity import Counts, GateActivity, Samples
 from hwsim.gates.designs import Netlists, netlists
 from hwsim.gates.netlist import Netlist
 from hwsim.operands import float_sums
@@ -41,6 +41,7 @@ def run(
     *,
     progress: Callable[[int], None] = lambda steps: None,
     high: bool = False,
+    samples: int = 0,
 ) -> Observed:
     """Run one layer through the gates.
 
@@ -52,6 +53,8 @@ def run(
         Told the steps so far, now and then.
     high
         Whether to count for how many steps each net is 1, too.
+    samples
+        Steps to keep, each of one lane, for the simulation of glitches.
 
     Raises
     ------
@@ -68,7 +71,9 @@ def run(
     words = stimulus.weights
     started = time.perf_counter()
     weights = _Weights(schedule, gates, library, words)
-    evaluation = _Evaluation(stimulus, library, weights.codes, shared, lane, kinds=1 + high)
+    evaluation = _Evaluation(
+        stimulus, library, weights.codes, shared, lane, kinds=1 + high, samples=samples
+    )
     fault = ""
     sums = np.zeros((schedule.tokens, schedule.out_features), evaluation.result_type)
     if not weights.illegal:
@@ -99,6 +104,7 @@ def run(
             shared=evaluation.shared_counts(),
             decoder=weights.decoder,
             recoder=weights.recoder,
+            samples=evaluation.samples() if samples else None,
         ),
     )
 
@@ -113,7 +119,7 @@ class _Weights:
     illegal
         Whether any byte of the stream is no code.
     decoder, recoder
-        Toggles of the nets of all decoders and recoders.
+        How often each code follows each other one, in all decoders and recoders together.
     """
 
     def __init__(
@@ -122,9 +128,9 @@ class _Weights:
         self._schedule = schedule
         self._library = library
         config = schedule.config
-        trits, illegal = (_table(gates.decoder, port) for port in ("weights", "illegal"))
+        trits, illegal = map(gates.decoder.table, ("weights", "illegal"))
         self.illegal = bool(illegal[words].any())
-        self.decoder = self._toggles(gates.decoder, words, words.shape[1])
+        self.decoder = self._pairs(gates.decoder, words, words.shape[1])
 
         tiles = words.reshape(-1, config.tile_words * words.shape[1])[:, : config.tile_bytes]
         rows = np.ascontiguousarray(tiles).reshape(-1, config.weight_row_bytes)
@@ -135,11 +141,11 @@ class _Weights:
             places = config.tree_inputs
             by_tile = self.codes.reshape(-1, config.rows, self.codes.shape[1])
             self.recoder = sum(
-                self._toggles(gates.recoder, np.ascontiguousarray(by_tile[:, row]), places)
+                self._pairs(gates.recoder, np.ascontiguousarray(by_tile[:, row]), places)
                 for row in range(config.rows)
             )
             bits = config.tile_row_bits // places
-            picks = _table(gates.recoder, "recoded")
+            picks = gates.recoder.table("recoded")
             self.codes = self._replace(self.codes, bits, places, picks, config.tile_row_bits)
 
     def _replace(
@@ -162,10 +168,10 @@ class _Weights:
         )
         return replaced
 
-    def _toggles(self, netlist: Netlist, rows: Array, places: int) -> Counts:
-        """Count toggles of equal netlists at the places of a row, from row to row.
+    def _pairs(self, netlist: Netlist, rows: Array, places: int) -> Counts:
+        """Count how often each code follows each other one at the same place of a row.
 
-        How often each code follows each other one is all that they depend on.
+        It is all that the toggles of a decoder depend on. Shape (codes, codes).
         """
         bits = len(netlist.input_nets)
         pairs = np.zeros((1 << bits, 1 << bits), np.int64)
@@ -183,20 +189,7 @@ class _Weights:
                 found.ctypes.data,
             )
             pairs += times * found
-        (port,) = netlist.inputs
-        values = np.array([netlist.evaluate({port: code}) for code in range(1 << bits)])
-        return np.einsum("an,ab,bn->n", values, pairs, 1 - values, optimize=True) + np.einsum(
-            "an,ab,bn->n", 1 - values, pairs, values, optimize=True
-        )
-
-
-def _table(netlist: Netlist, port: str) -> NDArray[np.uint32]:
-    """Return an output of a netlist for each value of its only input."""
-    (name,) = netlist.inputs
-    codes = range(1 << len(netlist.input_nets))
-    return np.array(
-        [netlist.read(netlist.evaluate({name: code}), port) for code in codes], np.uint32
-    )
+        return pairs
 
 
 @dataclass(frozen=True)
@@ -238,6 +231,7 @@ class _Evaluation:
         lane: kernel.Code,
         *,
         kinds: int,
+        samples: int,
     ):
         self._schedule = schedule = stimulus.schedule
         config = schedule.config
@@ -264,6 +258,11 @@ class _Evaluation:
             np.zeros((config.rows, kinds, lane.counter_count), np.uint64) for _ in threads
         ]
         self._shared_counters = [np.zeros((kinds, shared.counter_count), np.uint64) for _ in threads]
+        rng = np.random.default_rng(0)
+        count = min(samples, schedule.steps)
+        self._sampled_steps = np.sort(rng.choice(schedule.steps, count, replace=False))
+        self._sampled_rows = rng.integers(config.rows, size=count)
+        self._samples: list[tuple[Array, ...]] = []
         self.result_type = np.dtype(
             np.int32 if config.lane != "fp16" else f"<f{config.accumulator_bits // 8}"
         )
@@ -315,6 +314,7 @@ class _Evaluation:
                 f"{segment.start + step - 1} (column block {column[step - 1]}, token "
                 f"{segment.first_token + token[step - 1]})"
             )
+        self._sample(segment, activation, weight, first, sums)
         last = sums[:, 1:].reshape(config.rows, *shape)[:, :, -1] >> np.uint64(32)
         rows = slice(segment.first_block * config.rows, None)
         into = outputs[segment.first_token : segment.first_token + segment.tokens, rows]
@@ -361,6 +361,44 @@ class _Evaluation:
         self._sums_before = sums[:, -1].copy()
         return sums
 
+    def _sample(
+        self, segment: _Segment, activation: Array, weight: Array, first: Array, sums: Array
+    ) -> None:
+        """Keep the inputs of sampled steps, and of those before them."""
+        steps = self._sampled_steps
+        chosen = (segment.start <= steps) & (steps < segment.end)
+        at, row = steps[chosen] - segment.start, self._sampled_rows[chosen]
+        for place in (at, at + 1):
+            rows = np.where(weight[place] < 0, -1, weight[place] + row)
+            words = (
+                _rows_or_zeros(self._activation_rows, activation[place]),
+                _rows_or_zeros(self._codes.view(np.uint8), rows),
+                sums[row, place, None].astype("<u4").view(np.uint8),
+                first[place, None],
+            )
+            bits = (np.unpackbits(word, axis=1, bitorder="little") for word in words)
+            self._samples.append(tuple(bits))
+
+    def samples(self) -> Samples:
+        """Return what was kept."""
+        shared, lane = self._shared.netlist, self._lane.netlist
+        befores, afters = (self._samples[i::2] for i in (0, 1))
+        kept: dict[str, list[NDArray[np.uint8]]] = {"shared": [], "lane": []}
+        for moments in (befores, afters):
+            activation, weight, accumulator, first = map(
+                np.concatenate, zip(*moments, strict=True)
+            )
+            activation = activation[:, : len(shared.input_nets)]
+            operands = shared.settle(activation)[:, list(shared.outputs["operands"])]
+            ports = {
+                "operands": operands, "weights": weight, "accumulator": accumulator, "first": first
+            }
+            kept["shared"].append(activation)
+            kept["lane"].append(
+                np.hstack([ports[port][:, : len(nets)] for port, nets in lane.inputs.items()])
+            )
+        return {key: (before, after) for key, (before, after) in kept.items()}
+
     def _numbers(self, codes: NDArray[np.uint64]) -> Array:
         """Return what accumulators mean."""
         bits = self._schedule.config.accumulator_bits
@@ -404,6 +442,10 @@ def _float_codes(weights: Array, activations: Array, schedule: Schedule) -> NDAr
             sums = np.where(np.isnan(sums), abs(sums.dtype.type(np.nan)), sums)
             codes[:, column, token] = sums.view(f"<u{sums.itemsize}")
     return codes
+
+
+def _rows_or_zeros(rows: Array, index: Array) -> Array:
+    return np.where(index[:, None] < 0, 0, rows[index]).astype(np.uint8)
 
 
 def _in_words(rows: Array) -> Array:

@@ -7,6 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hwsim import native, yosys
 from hwsim.gates.library import Cell, Library
 
@@ -151,21 +154,37 @@ class Netlist:
             stages[gate.output] = max(meeting, default=0) + gate.cell.is_register
         return stages
 
-    def evaluate(self, inputs: Mapping[str, int]) -> list[int]:
-        """Return every net for one value of each port: slow, and simple enough to trust."""
-        values = [0] * len(self.names)
-        values[ONE] = 1
-        for port, nets in self.inputs.items():
-            for place, net in enumerate(nets):
-                values[net] = inputs[port] >> place & 1
-        for gate in self.gates:
-            number = sum(values[net] << place for place, net in enumerate(gate.inputs))
-            values[gate.output] = gate.cell.output_for(number)
-        return values
+    def settle(self, inputs: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return what every net is, gate after gate: slow, and simple enough to trust.
 
-    def read(self, values: list[int], port: str) -> int:
-        """Return the value of an output, of nets as `evaluate` returns them."""
-        return sum(values[net] << place for place, net in enumerate(self.outputs[port]))
+        Parameters
+        ----------
+        inputs
+            Bits of `input_nets`, shape (steps, inputs).
+
+        Returns
+        -------
+        NDArray
+            Shape (steps, nets).
+        """
+        values = np.zeros((len(self.names), len(inputs)), np.uint8)
+        values[ONE] = 1
+        values[list(self.input_nets)] = inputs.T
+        for gate in self.gates:
+            number = np.zeros(len(inputs), np.int64)
+            for place, net in enumerate(gate.inputs):
+                number |= values[net].astype(np.int64) << place
+            values[gate.output] = gate.cell.truth >> number & 1
+        return values.T
+
+    def table(self, port: str) -> NDArray[np.uint32]:
+        """Return an output for every number at the inputs."""
+        count = len(self.input_nets)
+        bits = np.arange(1 << count)[:, None] >> np.arange(count) & 1
+        found = self.settle(bits.astype(np.uint8))[:, list(self.outputs[port])]
+        return (found.astype(np.uint32) << np.arange(found.shape[1], dtype=np.uint32)).sum(
+            axis=1, dtype=np.uint32
+        )
 
 
 def synthesize(design: str, top: str, library: Library) -> Netlist:
