@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwsim.cli.array import array_options
+from hwsim.cli.gates import SAMPLES, describe_gates, print_gates, write_gates
 from hwsim.cli.output import JsonFile, print_table, progress_bar, write_json
 from hwsim.config import MULTIPLIER_LANES, ArrayConfig
 from hwsim.errors import InputError
@@ -27,6 +28,13 @@ class Activations(StrEnum):
 
     trace = "trace"
     random = "random"
+
+
+class Pricing(StrEnum):
+    """What energies come from."""
+
+    table = "table"
+    gates = "gates"
 
 
 class OperandKind(StrEnum):
@@ -51,7 +59,7 @@ def simulate(
             show_default=False,
         ),
     ] = None,
-    engine: Annotated[str, typer.Option(help="pysim or rtl")] = "rtl",
+    engine: Annotated[str, typer.Option(help="pysim, rtl or gates")] = "rtl",
     tokens: Annotated[
         int | None, typer.Option(help="take the first TOKENS tokens", show_default=False)
     ] = None,
@@ -92,11 +100,29 @@ def simulate(
             metavar="DIR", help="with --model: keep results here, resume", show_default=False
         ),
     ] = None,
+    energy: Annotated[
+        Pricing, typer.Option(help="price counts with the tables, or toggles of gates, too")
+    ] = Pricing.table,
+    saif: Annotated[
+        Path | None,
+        typer.Option(help="write the lanes' activity as SAIF (gates only)", show_default=False),
+    ] = None,
+    netlist: Annotated[
+        Path | None,
+        typer.Option(help="write the lane's cells as Verilog (gates only)", show_default=False),
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Run a layer on the array, cycle by cycle, and price what happened."""
     if model is not None:
-        for name, given in (("--layer", layer), ("--output", output), ("--vcd", vcd)):
+        for name, given in (
+            ("--layer", layer),
+            ("--output", output),
+            ("--vcd", vcd),
+            ("--energy gates", True if energy is Pricing.gates else None),
+            ("--saif", saif),
+            ("--netlist", netlist),
+        ):
             if given is not None:
                 raise InputError(f"{name} and --model cannot both be given")
         if sample is not None and stall_rate:
@@ -139,6 +165,15 @@ def simulate(
         if engine != "pysim":
             raise InputError(f"--vcd needs --engine pysim, not {engine}")
         options["vcd"] = vcd
+    for option, file in (("--saif", saif), ("--netlist", netlist)):
+        if file is not None and engine != "gates":
+            raise InputError(f"{option} needs --engine gates, not {engine}")
+    gate_options = {
+        "samples": SAMPLES if energy is Pricing.gates else 0,
+        "high": saif is not None,
+    }
+    if engine == "gates":
+        options |= gate_options
     with progress_bar(f"{engine}: {data.name}", engines.schedule_of(data, array).steps) as report:
         run = engines.run(
             data, array, engine=engine, operands=fed, stalls=stalls, progress=report, **options
@@ -153,7 +188,17 @@ def simulate(
         with replacing(output) as temporary, open(temporary, "wb") as file:
             np.save(file, run.outputs)
     result = describe(data, array, engine, run, stalled=stalls.rate > 0)
-    result |= {"operands": fed.source, "checked": checked, "wall_s": time.perf_counter() - started}
+    result |= {"operands": fed.source, "checked": checked}
+    gates = run.gates
+    if gates is None and energy is Pricing.gates:
+        # Cycles and outputs are those of the engine asked for; toggles are counted besides.
+        gates = engines.run(data, array, engine="gates", operands=fed, **gate_options).gates
+    if gates is not None:
+        about = describe_gates(gates, priced=energy is Pricing.gates)
+        result["energy_pj"] |= about.pop("energies", {})
+        result |= about
+        write_gates(gates, saif, netlist)
+    result["wall_s"] = time.perf_counter() - started
     if json_file != "-":
         _print(result)
     if json_file is not None:
@@ -206,8 +251,10 @@ def _print(result: dict[str, Any]) -> None:
     ]
     prices = [
         (scope, *(f"{energy[scope]['total'] / macs:.4g}" for energy in energies))
-        for scope in result["energy_pj"]
+        for scope in result["baseline"][MULTIPLIER_LANES[0]]["energy_pj"]
     ]
     print_table("Energy at 7 nm; without wires, clock tree and leakage", columns, prices)
+    if "toggles" in result:
+        print_gates(result)
     if result["checked"] is not None:
         print("outputs equal numpy" if result["checked"] else "OUTPUTS DIFFER FROM NUMPY")

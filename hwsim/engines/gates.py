@@ -85,7 +85,6 @@ def run(
                 progress(segment.end)
     cycles = predict_cycles(schedule)
     finished = time.perf_counter()
-    toggles, highs = evaluation.lane_counts()
     return Observed(
         results=result_words(sums, schedule),
         cycles=cycles,
@@ -99,8 +98,8 @@ def run(
             netlists=gates,
             steps=schedule.steps,
             cycles=cycles.total,
-            lane=toggles,
-            lane_high=highs if high else None,
+            lane=evaluation.lane_counts(),
+            lane_high=evaluation.lane_counts(high=True) if high else None,
             shared=evaluation.shared_counts(),
             decoder=weights.decoder,
             recoder=weights.recoder,
@@ -409,25 +408,15 @@ class _Evaluation:
 
     def shared_counts(self) -> Counts:
         """Return the toggles of each net of what all lanes share."""
-        return self._by_net(self._shared, sum(self._shared_counters)[0])
+        return self._shared.by_net(sum(self._shared_counters)[0])
 
-    def lane_counts(self) -> tuple[Counts, Counts]:
-        """Return toggles, and steps at 1, of each net of each lane: shape (rows, nets)."""
-        return tuple(self._lane_counts(kind) for kind in (0, self._kinds - 1))
-
-    def _lane_counts(self, kind: int) -> Counts:
-        counts = self._by_net(self._lane, sum(self._lane_counters)[:, kind])
-        operands = self._by_net(self._shared, sum(self._shared_counters)[kind])
-        outputs = self._shared.netlist.outputs["operands"]
-        for net, driver in zip(self._lane.netlist.inputs["operands"], outputs, strict=True):
-            counts[:, net] = operands[driver]
-        return counts
-
-    @staticmethod
-    def _by_net(code: kernel.Code, counters: NDArray[np.uint64]) -> Counts:
-        counts = np.zeros((*counters.shape[:-1], len(code.netlist.names)), np.int64)
-        nets = list(code.counters)
-        counts[..., nets] = counters[..., list(code.counters.values())]
+    def lane_counts(self, *, high: bool = False) -> Counts:
+        """Return the toggles of each net of each lane, or its steps at 1: shape (rows, nets)."""
+        steps = self._schedule.steps if high else None
+        counts = self._lane.by_net(sum(self._lane_counters)[:, int(high)], steps)
+        operands = self._shared.by_net(sum(self._shared_counters)[int(high)], steps)
+        drivers = list(self._shared.netlist.outputs["operands"])
+        counts[:, list(self._lane.netlist.inputs["operands"])] = operands[drivers]
         return counts
 
 

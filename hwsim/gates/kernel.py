@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hwsim import native
 from hwsim.gates.library import expression
 from hwsim.gates.netlist import ONE, ZERO, Gate, Netlist
@@ -96,6 +99,28 @@ class Code:
     def _moves_with_another(self, gate: Gate) -> bool:
         skipped = self.netlist.inputs.get(self.skipped, ())
         return gate.cell.is_inverter and gate.inputs[0] not in skipped
+
+    def by_net(
+        self, counters: NDArray[np.uint64], steps: int | None = None
+    ) -> NDArray[np.int64]:
+        """Return the count of each net, from counters in the last axis.
+
+        Parameters
+        ----------
+        counters
+            Shape (..., `counter_count`).
+        steps
+            Of the run, if steps at 1 were counted: an inverter has the others.
+        """
+        counts = np.zeros((*counters.shape[:-1], len(self.netlist.names)), np.int64)
+        counts[..., list(self.counters)] = counters[..., list(self.counters.values())]
+        if steps is not None:
+            counts[..., ONE] = steps
+            for gate in self.netlist.gates:
+                if self._moves_with_another(gate):
+                    driver = counts[..., gate.inputs[0]]
+                    counts[..., gate.output] = steps - driver if gate.cell.truth == 1 else driver
+        return counts
 
     @property
     def counter_count(self) -> int:

@@ -171,10 +171,10 @@ class Netlist:
         values[ONE] = 1
         values[list(self.input_nets)] = inputs.T
         for gate in self.gates:
-            number = np.zeros(len(inputs), np.int64)
+            number = np.zeros(len(inputs), np.uint64)
             for place, net in enumerate(gate.inputs):
-                number |= values[net].astype(np.int64) << place
-            values[gate.output] = gate.cell.truth >> number & 1
+                number |= values[net].astype(np.uint64) << np.uint64(place)
+            values[gate.output] = np.uint64(gate.cell.truth) >> number & np.uint64(1)
         return values.T
 
     def table(self, port: str) -> NDArray[np.uint32]:
