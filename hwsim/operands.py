@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +106,7 @@ def reference(operands: Operands, config: ArrayConfig) -> NDArray[np.generic]:
 
 
 def float_sums(
-    weight: NDArray[np.generic], activation: NDArray[np.generic], config: ArrayConfig
+    weight: NDArray[Any], activation: NDArray[Any], config: ArrayConfig
 ) -> Iterator[NDArray[np.floating]]:
     """Give the accumulators of an `fp16` array for one token, after each column block.
 
@@ -126,6 +126,7 @@ def float_sums(
     """
     leaves = 1 << tree_levels(config.columns)
     dtype = _float_type(config)
+    sums = np.zeros(len(weight), dtype)
     for start in range(0, weight.shape[1], config.columns):
         block = slice(start, start + config.columns)
         products = np.zeros((len(weight), leaves), np.float16)
@@ -136,7 +137,7 @@ def float_sums(
             while products.shape[1] > 1:
                 products = products[:, ::2] + products[:, 1::2]
             step = products[:, 0].astype(dtype)
-            sums = step if start == 0 else sums + step
+            sums = sums + step if start else step
         yield sums
 
 

@@ -60,8 +60,9 @@ def write_gates(activity: "GateActivity", saif: Path | None, netlist: Path | Non
 def print_gates(result: dict[str, Any]) -> None:
     """Print toggles, and energies if there are some, by part."""
     macs = result["activity"]["padded_macs"]
-    energies = [result["energy_pj"][key] for key in ("gates", "gates_glitch") if key in
-                result["energy_pj"]]
+    energies = [
+        result["energy_pj"][key] for key in ("gates", "gates_glitch") if key in result["energy_pj"]
+    ]
     rows = [
         (part, f"{count / macs:.3f}", *(f"{1000 * energy[part] / macs:.3f}" for energy in energies))
         for part, count in result["toggles"].items()

@@ -165,10 +165,10 @@ def simulate(
         if engine != "pysim":
             raise InputError(f"--vcd needs --engine pysim, not {engine}")
         options["vcd"] = vcd
-    for option, file in (("--saif", saif), ("--netlist", netlist)):
-        if file is not None and engine != "gates":
+    for option, path in (("--saif", saif), ("--netlist", netlist)):
+        if path is not None and engine != "gates":
             raise InputError(f"{option} needs --engine gates, not {engine}")
-    gate_options = {
+    gate_options: dict[str, Any] = {
         "samples": SAMPLES if energy is Pricing.gates else 0,
         "high": saif is not None,
     }

@@ -139,10 +139,11 @@ class _Weights:
         if gates.recoder is not None:
             places = config.tree_inputs
             by_tile = self.codes.reshape(-1, config.rows, self.codes.shape[1])
-            self.recoder = sum(
+            by_row = [
                 self._pairs(gates.recoder, np.ascontiguousarray(by_tile[:, row]), places)
                 for row in range(config.rows)
-            )
+            ]
+            self.recoder = np.sum(by_row, axis=0)
             bits = config.tile_row_bits // places
             picks = gates.recoder.table("recoded")
             self.codes = self._replace(self.codes, bits, places, picks, config.tile_row_bits)
@@ -256,7 +257,9 @@ class _Evaluation:
         self._lane_counters = [
             np.zeros((config.rows, kinds, lane.counter_count), np.uint64) for _ in threads
         ]
-        self._shared_counters = [np.zeros((kinds, shared.counter_count), np.uint64) for _ in threads]
+        self._shared_counters = [
+            np.zeros((kinds, shared.counter_count), np.uint64) for _ in threads
+        ]
         rng = np.random.default_rng(0)
         count = min(samples, schedule.steps)
         self._sampled_steps = np.sort(rng.choice(schedule.steps, count, replace=False))
@@ -384,13 +387,14 @@ class _Evaluation:
         befores, afters = (self._samples[i::2] for i in (0, 1))
         kept: dict[str, list[NDArray[np.uint8]]] = {"shared": [], "lane": []}
         for moments in (befores, afters):
-            activation, weight, accumulator, first = map(
-                np.concatenate, zip(*moments, strict=True)
-            )
+            activation, weight, accumulator, first = map(np.concatenate, zip(*moments, strict=True))
             activation = activation[:, : len(shared.input_nets)]
             operands = shared.settle(activation)[:, list(shared.outputs["operands"])]
             ports = {
-                "operands": operands, "weights": weight, "accumulator": accumulator, "first": first
+                "operands": operands,
+                "weights": weight,
+                "accumulator": accumulator,
+                "first": first,
             }
             kept["shared"].append(activation)
             kept["lane"].append(
@@ -408,13 +412,13 @@ class _Evaluation:
 
     def shared_counts(self) -> Counts:
         """Return the toggles of each net of what all lanes share."""
-        return self._shared.by_net(sum(self._shared_counters)[0])
+        return self._shared.by_net(np.sum(self._shared_counters, axis=0)[0])
 
     def lane_counts(self, *, high: bool = False) -> Counts:
         """Return the toggles of each net of each lane, or its steps at 1: shape (rows, nets)."""
         steps = self._schedule.steps if high else None
-        counts = self._lane.by_net(sum(self._lane_counters)[:, int(high)], steps)
-        operands = self._shared.by_net(sum(self._shared_counters)[int(high)], steps)
+        counts = self._lane.by_net(np.sum(self._lane_counters, axis=0)[:, int(high)], steps)
+        operands = self._shared.by_net(np.sum(self._shared_counters, axis=0)[int(high)], steps)
         drivers = list(self._shared.netlist.outputs["operands"])
         counts[:, list(self._lane.netlist.inputs["operands"])] = operands[drivers]
         return counts

@@ -140,18 +140,18 @@ class GateActivity:
             assert pairs is not None
             before, after = _sampled_pairs(pairs, len(self.samples["lane"][0]))
         timed, zero_delay = timed_toggles(netlist, library, before, after)
-        spent = {part: [0.0, 0.0] for part in parts}
-        for part, both in zip(parts, zip(timed * energies, zero_delay * energies), strict=True):
-            spent[part][0] += float(both[0])
-            spent[part][1] += float(both[1])
-        return {part: with_ / without for part, (with_, without) in spent.items() if without}
+        with_, without = dict.fromkeys(parts, 0.0), dict.fromkeys(parts, 0.0)
+        for net, part in enumerate(parts):
+            with_[part] += float(timed[net] * energies[net])
+            without[part] += float(zero_delay[net] * energies[net])
+        return {part: with_[part] / fj for part, fj in without.items() if fj}
 
 
 def _toggles_of(netlist: Netlist, pairs: Counts) -> Counts:
     """Return the toggles of each net of decoders that see each code after each other so often."""
     values = netlist.settle(_bits(np.arange(len(pairs)), pairs)).astype(np.int64)
-    risen = ((pairs.T @ (1 - values)) * values).sum(axis=0)
-    fallen = ((pairs.T @ values) * (1 - values)).sum(axis=0)
+    risen: Counts = ((pairs.T @ (1 - values)) * values).sum(axis=0)
+    fallen: Counts = ((pairs.T @ values) * (1 - values)).sum(axis=0)
     return risen + fallen
 
 
@@ -180,5 +180,3 @@ def net_energies_fj(netlist: Netlist, library: Library) -> NDArray[np.float64]:
         if gate.cell.is_register:
             energies[gate.inputs[0]] += gate.cell.hidden_fj
     return energies
-
-

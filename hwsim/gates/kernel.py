@@ -100,9 +100,7 @@ class Code:
         skipped = self.netlist.inputs.get(self.skipped, ())
         return gate.cell.is_inverter and gate.inputs[0] not in skipped
 
-    def by_net(
-        self, counters: NDArray[np.uint64], steps: int | None = None
-    ) -> NDArray[np.int64]:
+    def by_net(self, counters: NDArray[np.uint64], steps: int | None = None) -> NDArray[np.int64]:
         """Return the count of each net, from counters in the last axis.
 
         Parameters

@@ -144,9 +144,7 @@ class Netlist:
         NetlistError
             If nets of different steps meet in a gate.
         """
-        stages = {
-            net: arrival.get(port, 0) for port, nets in self.inputs.items() for net in nets
-        }
+        stages = {net: arrival.get(port, 0) for port, nets in self.inputs.items() for net in nets}
         for gate in self.gates:
             meeting = {stages[net] for net in gate.inputs if net > ONE}
             if len(meeting) > 1:
@@ -182,9 +180,10 @@ class Netlist:
         count = len(self.input_nets)
         bits = np.arange(1 << count)[:, None] >> np.arange(count) & 1
         found = self.settle(bits.astype(np.uint8))[:, list(self.outputs[port])]
-        return (found.astype(np.uint32) << np.arange(found.shape[1], dtype=np.uint32)).sum(
-            axis=1, dtype=np.uint32
+        numbers: NDArray[np.uint32] = found.astype(np.uint32) @ (
+            np.uint32(1) << np.arange(found.shape[1], dtype=np.uint32)
         )
+        return numbers
 
 
 def synthesize(design: str, top: str, library: Library) -> Netlist:

@@ -165,9 +165,7 @@ def test_decoders_are_counted_from_word_to_word_and_again_for_each_token_block()
 
 
 @pytest.mark.parametrize("at", [0.0, 0.3, 0.6, 0.99])
-def test_an_inverted_gate_is_noticed(
-    at: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_inverted_gate_is_noticed(at: float, monkeypatch: pytest.MonkeyPatch) -> None:
     made = netlists(FOLDED)
     flipped = list(made.lane.gates)
     index = int(at * len(flipped))
@@ -237,7 +235,9 @@ def toggles_in_icarus(
     steps = len(inputs["first"])
     for port, bits in inputs.items():
         width = bits.shape[1]
-        declared.append(f"reg [{width - 1}:0] {port}; reg [{width - 1}:0] {port}_v [0:{steps - 1}];")
+        declared.append(
+            f"reg [{width - 1}:0] {port}; reg [{width - 1}:0] {port}_v [0:{steps - 1}];"
+        )
         wired.append(f".{port}({port})")
         values = ["".join(map(str, row[::-1])) for row in bits]
         (folder / f"{port}.hex").write_text("\n".join(values) + "\n")

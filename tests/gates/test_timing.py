@@ -11,9 +11,7 @@ def chain(inverters: int) -> Netlist:
     """Return a AND NOT a, by way of an odd number of inverters: 0 but for a pulse."""
     cells = load().cells
     nets = [2, *range(3, 3 + inverters)]
-    gates = [
-        Gate(f"not{i}", cells["INVx1"], (nets[i],), nets[i + 1]) for i in range(inverters)
-    ]
+    gates = [Gate(f"not{i}", cells["INVx1"], (nets[i],), nets[i + 1]) for i in range(inverters)]
     out = nets[-1] + 1
     gates.append(Gate("and", cells["AND2x2"], (2, nets[-1]), out))
     names = tuple(f"n{net}" for net in range(out + 1))
