@@ -63,6 +63,8 @@ def test_options_change_the_run(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--saif", "x"), "--saif needs --engine gates, not rtl"),
+        (("--engine", "gates", "--stall-rate", "0.5"), "engine gates takes its cycles"),
         (("--rows", "0"), "rows"),
         (("--engine", "abacus"), "engine must be one of"),
         (("--lane", "int8", "--encoding", "base3"), "weight_encoding does not apply"),
@@ -124,3 +126,26 @@ def test_a_bad_model_is_one_line(folder: Path, options: tuple[str, ...], message
     done = hwsim("simulate", *options, *SMALL, folder=folder, code=2)
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_gates_are_priced_and_written(folder: Path) -> None:
+    gates = ("--engine", "gates", "--energy", "gates", "--saif", "a.saif", "--netlist", "a.v")
+    result = simulate(folder, *gates, "--check")
+    assert result["checked"] is True
+    for key in ("gates", "gates_glitch"):
+        parts = result["energy_pj"][key]
+        total = parts.pop("total")
+        assert total == pytest.approx(sum(parts.values()))
+        assert parts["accumulator"] > 0
+    toggles = result["toggles"]
+    assert toggles.pop("total") == sum(toggles.values())
+    assert (folder / "a.saif").read_text().count("(INSTANCE lane_") == result["array"]["rows"]
+    assert (folder / "a.v").read_text().startswith("module hwsim_lane (")
+    # Another engine gives the outputs and cycles; the toggles are the same.
+    other = simulate(folder, "--energy", "gates")
+    assert other["engine"] == "pysim"
+    assert other["energy_pj"]["gates"]["total"] == pytest.approx(total_of(result, "gates"))
+
+
+def total_of(result: dict, scope: str) -> float:
+    return sum(result["energy_pj"][scope].values())
