@@ -154,7 +154,7 @@ class Code:
         tallies = []
         for chunk, start in enumerate(starts):
             yield f"NOINLINE static void {self.prefix}_{chunk}(V *restrict b, V *restrict made) {{"
-            yield "_Pragma(\"clang loop unroll(disable)\") for (int u = 0; u < U; u++) {"
+            yield '_Pragma("clang loop unroll(disable)") for (int u = 0; u < U; u++) {'
             known: set[int] = set()
             counted: list[int] = []
             for gate in gates[start : start + _CHUNK_GATES]:
