@@ -19,6 +19,7 @@ from hwsim.layer import Layer
 from hwsim.operands import operands_of
 from hwsim.predict import predict
 from hwsim.schedule import Schedule
+from hwsim.streams import Words
 
 # Each is compiled once in a session; layers that are longer than a buffer would make a new one.
 ONE = ArrayConfig(rows=1, columns=1, batch=1, weight_bus_bits=8, max_in_features=64)
@@ -75,12 +76,14 @@ def stimulus_of(layer: Layer, config: ArrayConfig) -> Stimulus:
         in_features=layer.in_features,
         tokens=layer.tokens,
     )
-    fed = operands_of(layer, config)
-    return Stimulus(
-        schedule=schedule,
-        weights=streams.weight_words(fed.weight, schedule),
-        activations=streams.activation_words(fed.activation, schedule),
-    )
+    return Stimulus(schedule=schedule, operands=operands_of(layer, config))
+
+
+def tampered(stimulus: Stimulus, **words: Words) -> Stimulus:
+    """Return a stimulus whose words are not those of its operands."""
+    other = replace(stimulus)
+    vars(other).update(words)  # as if they had been made already
+    return other
 
 
 @settings(max_examples=25)
@@ -175,7 +178,7 @@ def test_an_illegal_weight_code_raises_the_error_flag(
     assert not module.run(stimulus).error
     weights = stimulus.weights.copy()
     weights[1, 0] = code
-    observed = module.run(replace(stimulus, weights=weights))
+    observed = module.run(tampered(stimulus, weights=weights))
     assert observed.error
     assert len(observed.results) == stimulus.schedule.result_words  # it goes on, with zeros
 
@@ -196,7 +199,9 @@ def test_a_layer_that_the_array_cannot_run_is_refused() -> None:
     layer = make_layer(2, 300, 1, seed=0)
     with pytest.raises(InputError, match=r"layer test: 300 inputs .* accumulator_bits = 16"):
         run(layer, ArrayConfig(accumulator_bits=16), engine="pysim")
-    with pytest.raises(InputError, match="engine must be one of pysim, rtl, not 'verilator'"):
+    with pytest.raises(
+        InputError, match="engine must be one of pysim, rtl, gates, not 'verilator'"
+    ):
         run(layer, ONE, engine="verilator")
     bare = replace(layer, activation=None, activation_scale=None)
     with pytest.raises(InputError, match="layer test: has no activations"):
@@ -254,6 +259,6 @@ def test_an_engine_gives_up_when_nothing_moves(
 ) -> None:
     monkeypatch.setattr(module, "patience", lambda stalls: 50)
     stimulus = stimulus_of(make_layer(3, 7, 2, seed=0), ODD)
-    starved = replace(stimulus, activations=stimulus.activations[:-1])
+    starved = tampered(stimulus, activations=stimulus.activations[:-1])
     with pytest.raises(HardwareHang, match="no transfer since cycle"):
         module.run(starved)
