@@ -15,9 +15,12 @@ _MILLION = 1_000_000
 
 
 def net_names(netlist: Netlist) -> list[str]:
-    """Return the name of each net in Verilog; inputs are the bits of their ports."""
+    """Return the name of each net in Verilog; inputs are the bits of their ports.
+
+    The number comes first, since Yosys has names that begin with a digit.
+    """
     names = [
-        f"{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_')}_n{net}"
+        f"n{net}_{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_')}"
         for net, name in enumerate(netlist.names)
     ]
     names[ZERO], names[ONE] = "1'b0", "1'b1"

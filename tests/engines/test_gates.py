@@ -1,3 +1,4 @@
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -314,6 +315,14 @@ def test_saif_has_every_net_of_every_lane() -> None:
     low = activity.steps - high
     line = f"(first (T0 {low * 1000}) (T1 {high * 1000}) (TX 0) (TC {moved}) (IG 0))"
     assert line in text.split("lane_2")[1]
+
+
+def test_names_in_verilog_are_names() -> None:
+    bare = Netlist("top", ("zero", "one", "$0\\x[1:0]"), {}, {}, ())
+    assert export.net_names(bare)[2] == "n2_0_x_1_0"
+    names = export.net_names(netlists(PAIRS).lane)[2:]
+    assert all(re.fullmatch(r"[a-z]\w*(\[\d+\])?", name) for name in names)
+    assert len(set(names)) == len(names)
 
 
 def test_parts_make_the_total_and_glitches_only_add() -> None:
