@@ -70,7 +70,7 @@ class Inputs:
     clock_gating: bool = False
     table: str | None = None
     trace: str | None = None
-    run: Mapping[str, Any] | None = None
+    run: Mapping[str, Any] | None = field(default=None, repr=False)
     layer: str | None = None
 
     def __post_init__(self) -> None:

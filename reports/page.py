@@ -163,7 +163,7 @@ def _data(inputs: Inputs, priced: Mapping[str, Any]) -> dict[str, Any]:
         "published_tokens": WORKLOAD.tokens,
         "published_colour": ORANGE,
         "chosen": {
-            "node": inputs.node,
+            "node": inputs.node if inputs.node in set(frame.node) else frame.node.iloc[0],
             "scope": inputs.scope,
             "phase": inputs.phase,
             "model": inputs.subject.name,

@@ -25,6 +25,11 @@ def points(inputs: Inputs) -> tuple[pd.DataFrame, list[str]]:
         part's range are there if any row that prices it has one.
     list of str
         Combinations that are left out, each with the reason.
+
+    Raises
+    ------
+    InputError
+        If there is none left.
     """
     rows: list[dict[str, Any]] = []
     left_out: dict[str, None] = {}
@@ -40,6 +45,8 @@ def points(inputs: Inputs) -> tuple[pd.DataFrame, list[str]]:
             results = {name: _within(result, scope) for name, result in whole.items()}
             for name, result in results.items():
                 rows.append(_row(name, result, results["ternary"]))
+    if not rows:
+        raise InputError("; ".join(left_out))
     frame = pd.DataFrame(rows)
     certain = [
         column

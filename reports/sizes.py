@@ -3,6 +3,7 @@
 import pandas as pd  # type: ignore[import-untyped]
 from matplotlib.figure import Figure
 
+from hwsim.errors import InputError
 from hwsim.reports.content import Caption, Picture, Report, Table, number
 from hwsim.reports.inputs import Inputs
 from hwsim.reports.model import array_words, setting
@@ -41,7 +42,10 @@ def report(inputs: Inputs) -> Report:
 def _chosen(inputs: Inputs) -> pd.DataFrame:
     frame = all_points(inputs)
     chosen = (frame.node == inputs.node) & (frame.scope == inputs.scope)
-    return frame[chosen & (frame.phase == inputs.phase)]
+    frame = frame[chosen & (frame.phase == inputs.phase)]
+    if frame.empty:
+        raise InputError(f"sizes: nothing at {inputs.node}; {'; '.join(points_left_out(inputs))}")
+    return frame
 
 
 def all_points(inputs: Inputs) -> pd.DataFrame:

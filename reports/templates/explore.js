@@ -52,11 +52,12 @@
 
   const ink = () => getComputedStyle(document.body).color;
   const layout = (more) => {
-    const line = getComputedStyle(document.documentElement).getPropertyValue("--line");
+    const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
+    const line = colour("--line");
     const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true };
     return {
       showlegend: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink(), size: 13 },
-      margin: { l: 60, r: 12, t: 10, b: 55 }, hovermode: "closest", hoverlabel: { align: "left" },
+      margin: { l: 60, r: 12, t: 10, b: 55 }, hovermode: "closest", hoverlabel: { align: "left", bgcolor: colour("--paper"), bordercolor: ink(), font: { color: ink() } },
       legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
       ...more, xaxis: { ...axis, ...more.xaxis }, yaxis: { ...axis, ...more.yaxis },
     };
@@ -79,7 +80,7 @@
         x: found.map((p) => p.linear_weights / 1e9), y: value, customdata: found.map((p) => p.model),
         error_y: { type: "data", symmetric: false, array: high.map((h, i) => h - value[i]), arrayminus: low.map((l, i) => value[i] - l) },
         marker: {
-          color: data.colours[format], symbol: format === "ternary" ? "circle" : "square",
+          opacity: 1, color: data.colours[format], symbol: format === "ternary" ? "circle" : "square",
           size: found.map((p) => (p.model === chosen("model") ? 17 : 9)),
           line: { color: ink(), width: found.map((p) => (p.model === chosen("model") ? 2 : 0)) },
         },

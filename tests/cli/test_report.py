@@ -145,6 +145,13 @@ def test_bad_input_gives_one_line_and_no_folder(hwsim, tmp_path, options, messag
     assert not (tmp_path / "r").exists()
 
 
+def test_the_arithmetic_is_of_a_prefill_unless_told(hwsim, tmp_path) -> None:
+    for options, phase in (((), "prefill"), (("--phase", "decode"), "decode")):
+        assert hwsim(*QUICK, "--only", "model", "--scope", "arithmetic", *options)[0] == 0
+        recorded = json.loads((tmp_path / "r" / "provenance.json").read_text())
+        assert recorded["inputs"]["phase"] == phase
+
+
 def test_defaults_are_those_of_the_inputs(hwsim, tmp_path) -> None:
     assert hwsim(*QUICK, "--only", "trace")[0] == 0
     recorded = json.loads((tmp_path / "r" / "provenance.json").read_text())

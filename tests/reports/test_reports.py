@@ -163,6 +163,9 @@ def test_a_missing_row_leaves_points_out_by_name(inputs: Inputs) -> None:
     assert set(frame.node) == {"7nm"}
     (reason,) = left_out
     assert reason.startswith("45nm: energy tables: no row for area ternary at 45nm")
+    assert REPORTS["sizes"](equal_area).left_out == left_out
+    with pytest.raises(InputError, match="sizes: nothing at 45nm; 45nm: energy tables: no row"):
+        table("sizes", node="45nm", baseline="equal-area")
 
 
 def test_changes_are_followed(tmp_path) -> None:
