@@ -129,6 +129,8 @@ def _with_run(inputs: "Inputs", layer: str | None, run: Path | None, engine: str
         with progress_bar(f"{engine}: {data.name}", steps) as report:
             found = engines.run(data, array, engine=engine, progress=report)
         result = describe(data, array, engine, found, stalled=False)
+        if found.gates is not None:
+            result["toggles"] = found.gates.toggles()
     LayerRun.of(result)
     return inputs_with(inputs, run=result, layer=layer)
 

@@ -108,6 +108,19 @@ def test_a_layer_is_run_beside_its_prediction(hwsim, tmp_path, own_trace) -> Non
     assert again["cycles"] == run["cycles"]
 
 
+def test_the_gates_show_their_toggles(hwsim, tmp_path, own_trace) -> None:
+    array = ("--rows", 2, "--columns", 4, "--batch", 2, "--engine", "gates")
+    options = ("--only", "layer", "--layer", own_trace, *array)
+    code, _, err = hwsim("report", "-o", "r", *options)
+    assert (code, err) == (0, "")
+    assert (tmp_path / "r" / "figures" / "toggles.svg").exists()
+    recorded = json.loads((tmp_path / "r" / "provenance.json").read_text())
+    assert recorded["left_out"] == []
+    toggles = recorded["inputs"]["run"]["toggles"]
+    assert toggles["total"] == sum(toggles.values()) - toggles["total"] > 0
+    assert {"select", "level_1", "level_2", "accumulator"} <= toggles.keys()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
