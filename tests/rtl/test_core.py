@@ -58,6 +58,7 @@ async def give(
     command = sum(word << 32 * place for place, word in enumerate(schedule.command))
     ctx.set(core.command.payload.as_value(), command)
     assert ctx.get(core.command.ready)
+    result = core.results.payload.as_value()
     offering = dict.fromkeys(queues, False)
     waited: int | None = None
     for cycle in range(20_000):
@@ -75,7 +76,7 @@ async def give(
                 queues[name].pop(0)
                 offering[name] = False
         if ctx.get(core.results.valid):
-            word = ctx.get(core.results.payload.as_value())
+            word = ctx.get(result)
             assert waited in (None, word)
             waited = None if ready else word
             if ready:
