@@ -19,7 +19,12 @@ UNROLL = 4
 BLOCK_STEPS = UNROLL * 4 * 63
 """Steps of a block: each word of a vector has one step of the word before, too."""
 
-_CHUNK_GATES = 120
+_CHUNK_GATES = 64
+"""Gates whose values are counted together, and are near in memory meanwhile."""
+
+_BARRIER_GATES = 16
+"""Gates after which the compiler reads values again: from where they are, not from a copy."""
+
 _FLAGS = ("-O2", "-march=native", "-fno-sanitize=undefined")
 
 
@@ -136,6 +141,8 @@ class Code:
         for gate in self.netlist.gates:
             chunk = self._chunk_of[gate.output]
             crossing |= {net for net in gate.inputs if self._chunk_of.get(net) != chunk}
+            if self._moves_with_another(gate):
+                crossing.add(gate.output)
         order = (ZERO, ONE, *self.netlist.input_nets, *(g.output for g in self.netlist.gates))
         inputs = {ZERO, ONE, *self.netlist.input_nets}
         kept = [net for net in order if net in inputs or net in crossing]
@@ -155,21 +162,28 @@ class Code:
         for chunk, start in enumerate(starts):
             yield f"NOINLINE static void {self.prefix}_{chunk}(V *restrict b, V *restrict made) {{"
             yield '_Pragma("clang loop unroll(disable)") for (int u = 0; u < U; u++) {'
-            known: set[int] = set()
+            places: dict[int, str] = {}  # where in memory the nets of this chunk are
             counted: list[int] = []
-            for gate in gates[start : start + _CHUNK_GATES]:
+            for at, gate in enumerate(gates[start : start + _CHUNK_GATES]):
+                if at % _BARRIER_GATES == 0:
+                    near: set[int] = set()
+                    yield "BARRIER;"
                 for net in gate.inputs:
-                    if net not in known:
-                        known.add(net)
-                        yield f"V n{net} = b[{self._slots[net]} * U + u];"
-                known.add(gate.output)
-                names = tuple(f"n{net}" for net in gate.inputs)
-                yield f"V n{gate.output} = {expression(gate.cell.truth, names)};"
+                    if net not in near:
+                        near.add(net)
+                        place = places.get(net) or f"b[{self._slots[net]} * U + u]"
+                        yield f"V n{net}_{at // _BARRIER_GATES} = {place};"
+                near.add(gate.output)
+                part = at // _BARRIER_GATES
+                names = tuple(f"n{net}_{part}" for net in gate.inputs)
+                result = f"n{gate.output}_{part}"
+                yield f"V {result} = {expression(gate.cell.truth, names)};"
                 if not self._moves_with_another(gate):
-                    yield f"made[{len(counted)} * U + u] = n{gate.output};"
+                    places[gate.output] = f"made[{len(counted)} * U + u]"
+                    yield f"{places[gate.output]} = {result};"
                     counted.append(self.counters[gate.output])
                 if gate.output in self._slots:
-                    yield f"b[{self._slots[gate.output]} * U + u] = n{gate.output};"
+                    yield f"b[{self._slots[gate.output]} * U + u] = {result};"
             yield "} }"
             tallies.append((min(counted, default=0), len(counted)))
         yield f"static void {self.prefix}_gates{parameters} {{"

@@ -204,6 +204,12 @@ def expression(truth: int, names: tuple[str, ...]) -> str:
     names
         Its variables.
     """
+    return _expression(truth, len(names)).format(*names)
+
+
+@cache
+def _expression(truth: int, count: int) -> str:
+    names = tuple(f"{{{place}}}" for place in range(count))
     everything = (1 << (1 << len(names))) - 1
     parity = sum((k.bit_count() & 1) << k for k in range(1 << len(names)))
     if len(names) > 1 and truth in (parity, everything ^ parity):

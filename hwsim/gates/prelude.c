@@ -14,6 +14,7 @@ enum { KINDS = 1 };
 #endif
 
 #define NOINLINE __attribute__((noinline))
+#define BARRIER __asm__ volatile("" ::: "memory")
 
 static inline uint64_t ones(const V *vectors) {
   const uint64_t *words = (const uint64_t *)vectors;
