@@ -12,7 +12,7 @@ from hwsim.errors import InputError
     ("fields", "message"),
     [
         ({"rows": 0}, "rows: input should be greater than or equal to 1, not 0"),
-        ({"rows": 4097}, "rows: .*less than or equal to 4096, not 4097"),
+        ({"rows": 4097}, "rows: .*less than or equal to 1024, not 4097"),
         ({"columns": "many"}, "columns: .*not 'many'"),
         ({"batch": 1.5}, r"batch: .*not 1\.5"),
         ({"lane": "sparse"}, "lane: .*'negate'.*not 'sparse'"),
