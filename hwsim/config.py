@@ -50,6 +50,14 @@ def tree_levels(inputs: int) -> int:
 
 Bits = Annotated[int, Field(ge=8, le=4096, multiple_of=8)]
 
+_UNLIMITED: dict[str, Any] = {
+    "weight_bandwidth_gb_s": None,
+    "activation_bandwidth_gb_s": None,
+    "result_bandwidth_gb_s": None,
+    "memory_latency_cycles": 0,
+}
+"""Fields of a memory system that keeps no port waiting."""
+
 
 class ArrayConfig(BaseModel):
     """A MAC array of `rows` lanes with `columns` inputs each, and what surrounds it.
@@ -103,6 +111,22 @@ class ArrayConfig(BaseModel):
     )
     memory: Literal["hbm2", "gddr6", "lpddr5", "lpddr4", "ddr4"] = Field(
         "hbm2", description=f"off-chip memory: {', '.join(MEMORIES)}"
+    )
+    weight_bandwidth_gb_s: float | None = Field(
+        None,
+        ge=1e-3,
+        le=1e6,
+        description="of the memory that weights come from, GB/s; else the bus alone limits",
+    )
+    activation_bandwidth_gb_s: float | None = Field(
+        None, ge=1e-3, le=1e6, description="of the memory that activations come from, GB/s"
+    )
+    result_bandwidth_gb_s: float | None = Field(
+        None, ge=1e-3, le=1e6, description="of the memory that results go to, GB/s"
+    )
+    burst_bytes: int = Field(64, ge=1, le=1 << 20, description="bytes that a memory moves at once")
+    memory_latency_cycles: int = Field(
+        0, ge=0, le=1 << 20, description="cycles from the command to the first word of a memory"
     )
 
     @model_validator(mode="before")
@@ -173,6 +197,16 @@ class ArrayConfig(BaseModel):
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not a TOML file: {error}") from error
         return cls.make(where=str(path), **fields)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the memory system can keep a port waiting."""
+        return any(getattr(self, field) != value for field, value in _UNLIMITED.items())
+
+    @property
+    def unlimited(self) -> Self:
+        """The same array with a memory system that keeps no port waiting."""
+        return self.replace(**_UNLIMITED) if self.is_limited else self
 
     # What follows from the fields. All widths in bits unless the name says bytes.
 

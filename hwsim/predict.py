@@ -7,7 +7,8 @@ all of its future by one. Once the state, seen from the last step, is what it wa
 before, everything repeats, and the rest of a loop is a multiplication. Two, because the buffers
 have two halves.
 
-The recurrence supposes that inputs are offered and results are taken in every cycle.
+This supposes that inputs are offered and results are taken in every cycle. Where the memory system
+can keep a port waiting, `hwsim.recurrence` goes through the words instead.
 """
 
 from collections.abc import Callable, Iterator
@@ -71,6 +72,10 @@ _TIMES = 8
 
 def predict_cycles(schedule: Schedule) -> Cycles:
     """Predict the cycles of a layer by cause, from the acceptance of its command on."""
+    if schedule.config.is_limited:
+        from hwsim.recurrence import cycles_by_words
+
+        return cycles_by_words(schedule)
     loops = _Loops(schedule)
     state = _repeat(
         lambda s: loops.token_block(s, schedule.config.batch),

@@ -31,6 +31,7 @@ def describe(
         }
 
     predicted = predict(array, **shape)
+    stall_free = predict(array.unlimited, **shape)
     baseline = {}
     for lane in MULTIPLIER_LANES:
         # The same rows, columns, batch, clock and buses; only the lane is another.
@@ -45,9 +46,10 @@ def describe(
         "array": array.model_dump(),
         "layer": {"name": layer.name, **shape, "zero_fraction": layer.zero_fraction},
         "cycles": run.activity.cycles.as_dict(),
-        "stall_free_cycles": predicted.cycles.total,
+        "stall_free_cycles": stall_free.cycles.total,
         "predicted_cycles": None if stalled else predicted.cycles.total,
         "activity": run.activity.as_dict(),
+        **({"word_toggles": run.toggles.as_dict()} if run.toggles else {}),
         "energy_pj": energy_pj(run.activity, array),
         "baseline": baseline,
         "engine_s": run.engine_s,

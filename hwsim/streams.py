@@ -4,9 +4,12 @@ Words are rows of bytes, the first byte in bits 7:0. Tiles, a token's activation
 results of one row block each begin with a new word; what fills their last word is zero.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
+from hwsim.config import ArrayConfig
 from hwsim.encoding import ENCODINGS
 from hwsim.schedule import Schedule
 
@@ -66,51 +69,66 @@ def outputs(words: Words, schedule: Schedule) -> NDArray[np.generic]:
         Shape (tokens, out_features): int32; for `fp16`, floats as wide as the accumulator.
     """
     config = schedule.config
-    number = "f" if config.lane == "fp16" else "i"
-    dtype = np.dtype(f"<{number}{config.result_bits // 8}")
+    dtype = _result_dtype(config)
     used = config.results_per_word * dtype.itemsize
     values = np.ascontiguousarray(words[:, :used]).view(dtype)
-    sums = np.empty((schedule.tokens, schedule.out_features), dtype if number == "f" else np.int32)
+    sums = np.empty((schedule.tokens, schedule.out_features), dtype)
     at = 0
-    for first_token in range(0, schedule.tokens, config.batch):
-        block = sums[first_token : first_token + config.batch]
-        for first_row in range(0, schedule.out_features, config.rows):
-            part = block[:, first_row : first_row + config.rows]
-            count = len(block) * schedule.result_words_of(part.shape[1])
-            part[:] = values[at : at + count].reshape(len(block), -1)[:, : part.shape[1]]
-            at += count
-    return sums
+    for part in _parts(sums, schedule):
+        tokens, blocks, rows = part.shape
+        count = blocks * tokens * schedule.result_words_of(rows)
+        sent = values[at : at + count].reshape(blocks, tokens, -1)[:, :, :rows]
+        part[:] = sent.swapaxes(0, 1)
+        at += count
+    return sums if dtype.kind == "f" else sums.astype(np.int32)
 
 
-def result_words(outputs: NDArray[np.generic], schedule: Schedule) -> Words:
+def result_words(sums: NDArray[np.generic], schedule: Schedule) -> Words:
     """Return the result stream of a layer: what `outputs` undoes.
 
     Every NaN becomes the one that the hardware makes.
 
     Parameters
     ----------
-    outputs
-        Sums, shape (tokens, out_features).
+    sums
+        Shape (tokens, out_features), of numbers that fit into a result.
     schedule
         Of the layer.
     """
     config = schedule.config
-    if config.lane == "fp16":
-        values = np.where(np.isnan(outputs), np.array(np.nan, outputs.dtype), outputs)
-    else:
-        values = outputs.astype(f"<i{config.result_bits // 8}")
-    used = config.results_per_word
-    spare = config.result_bus_bits // 8 - used * values.itemsize
-    words = []
-    for first_token in range(0, schedule.tokens, config.batch):
-        for first_row in range(0, schedule.out_features, config.rows):
-            part = values[
-                first_token : first_token + config.batch, first_row : first_row + config.rows
-            ]
-            filled = np.pad(part, [(0, 0), (0, -part.shape[1] % used)])
-            packed = filled.view(np.uint8).reshape(-1, used * values.itemsize)
-            words.append(np.pad(packed, [(0, 0), (0, spare)]))
-    return np.concatenate(words)
+    dtype = _result_dtype(config)
+    per_word = config.results_per_word
+    if dtype.kind == "f":
+        sums = np.where(np.isnan(sums), dtype.type(np.nan), sums)
+    values = np.zeros((schedule.result_words, per_word), dtype)
+    at = 0
+    for part in _parts(sums, schedule):
+        tokens, blocks, rows = part.shape
+        count = blocks * tokens * schedule.result_words_of(rows)
+        sent = values[at : at + count].reshape(blocks, tokens, -1)
+        sent[:, :, :rows] = part.swapaxes(0, 1)
+        at += count
+    fill = config.result_bus_bits // 8 - per_word * dtype.itemsize
+    return np.pad(values.view(np.uint8), [(0, 0), (0, fill)])
+
+
+def _result_dtype(config: ArrayConfig) -> np.dtype[np.generic]:
+    return np.dtype(f"<{'f' if config.lane == 'fp16' else 'i'}{config.result_bits // 8}")
+
+
+def _parts(sums: NDArray[np.generic], schedule: Schedule) -> Iterator[NDArray[np.generic]]:
+    """Give views of sums in the order in which they are sent: shape (tokens, row blocks, rows).
+
+    Of every token block, the whole row blocks, then the last one if it is short.
+    """
+    rows = schedule.config.rows
+    whole = schedule.out_features // rows * rows
+    for first_token in range(0, schedule.tokens, schedule.config.batch):
+        block = sums[first_token : first_token + schedule.config.batch]
+        if whole:
+            yield block[:, :whole].reshape(len(block), -1, rows)
+        if whole < schedule.out_features:
+            yield block[:, None, whole:]
 
 
 def _padded(array: NDArray[np.generic], rows: int, columns: int) -> NDArray[np.generic]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from hwsim.engines import pysim, rtl
+from hwsim.engines import ports
 
 settings.register_profile("hwsim", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("hwsim")
@@ -28,6 +28,5 @@ def _fresh_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _little_patience() -> Iterator[None]:
     """Hardware that hangs is found out quickly: these layers are small."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (pysim, rtl):
-            patch.setattr(module, "patience", lambda stalls: int(500 / (1 - stalls.rate)))
+        patch.setattr(ports, "PATIENCE_CYCLES", 500)
         yield

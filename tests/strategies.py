@@ -1,5 +1,6 @@
 """What hypothesis draws: arrays of all widths."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -16,17 +17,24 @@ LANE_FIELDS: list[dict[str, Any]] = [
 """All lanes whose sums are integers."""
 
 
+FLOATS: dict[str, Any] = {"lane": "fp16"}
+
+
 def _array(lane: dict[str, Any], **fields: Any) -> ArrayConfig:
-    if lane["lane"] == "int8":
+    if lane["lane"] in ("int8", "fp16"):
         fields |= {"weight_encoding": None, "accumulator_bits": 32}
+    if lane["lane"] == "fp16":
+        fields["activation_bus_bits"] *= 2
     return ArrayConfig(**lane, **fields)
 
 
-def arrays(*, most: int = 9) -> st.SearchStrategy[ArrayConfig]:
+def arrays(
+    *, most: int = 9, lanes: Sequence[dict[str, Any]] = LANE_FIELDS
+) -> st.SearchStrategy[ArrayConfig]:
     """Return arrays of up to `most` rows, columns and tokens a batch, awkward buses included."""
     return st.builds(
         _array,
-        lane=st.sampled_from(LANE_FIELDS),
+        lane=st.sampled_from(lanes),
         rows=st.integers(1, most),
         columns=st.integers(1, most),
         batch=st.integers(1, most),
@@ -38,4 +46,18 @@ def arrays(*, most: int = 9) -> st.SearchStrategy[ArrayConfig]:
         pipeline=st.integers(0, 4),
         broadcast_rows=st.sampled_from([None, 1, 4]),
         max_in_features=st.just(128),
+    )
+
+
+def memories() -> st.SearchStrategy[dict[str, Any]]:
+    """Return memory systems, most of which keep ports waiting, as fields of an `ArrayConfig`."""
+    bandwidth = st.one_of(st.none(), st.floats(0.3, 40))
+    return st.fixed_dictionaries(
+        {
+            "weight_bandwidth_gb_s": bandwidth,
+            "activation_bandwidth_gb_s": bandwidth,
+            "result_bandwidth_gb_s": bandwidth,
+            "burst_bytes": st.sampled_from([1, 5, 8, 64]),
+            "memory_latency_cycles": st.sampled_from([0, 3, 50]),
+        }
     )

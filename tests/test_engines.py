@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layers import fixed_layer, make_layer, reference
-from strategies import arrays
+from strategies import arrays, memories
 
 from hwsim import operands, streams
 from hwsim.config import ArrayConfig, preset
-from hwsim.engines import HardwareFault, Run, pysim, rtl, run
+from hwsim.engines import ENGINES, HardwareFault, Run, ports, pysim, rtl, run
 from hwsim.engines.ports import HardwareHang, Stimulus
 from hwsim.engines.stalls import Stalls
 from hwsim.errors import InputError
@@ -44,7 +44,8 @@ COMPILED = pytest.mark.parametrize(
     [ONE, ODD, TINY, FOLDED, PAIRS, INTEGERS, FLOATS],
     ids=["1x1", "3x7", "4x8", "carry-fold", "grouped", "int8", "fp16"],
 )
-BOTH = pytest.mark.parametrize("engine", ["pysim", "rtl"])
+EVERY = pytest.mark.parametrize("engine", list(ENGINES))
+ON_WORDS = pytest.mark.parametrize("engine", ["pysim", "rtl"])  # fast never sees a code
 
 
 def predicted(layer: Layer, config: ArrayConfig) -> Any:
@@ -137,6 +138,26 @@ def test_rtl_and_pysim_agree_cycle_for_cycle(config: ArrayConfig, stalls: Stalls
 
 
 @COMPILED
+@settings(max_examples=20)
+@given(
+    memory=memories(),
+    shape=st.tuples(st.integers(1, 30), st.integers(1, 64), st.integers(1, 12)),
+    stalls=st.sampled_from([Stalls(), Stalls(0.3, 1)]),
+)
+def test_rtl_and_fast_agree_whatever_the_memory(
+    config: ArrayConfig, memory: dict[str, Any], shape: tuple[int, int, int], stalls: Stalls
+) -> None:
+    layer = make_layer(*shape, seed=sum(shape))
+    limited = config.replace(**memory)
+    result = run(layer, limited, engine="rtl", stalls=stalls)
+    assert right(layer, config, result)
+    assert result.activity == run(layer, limited, engine="fast", stalls=stalls).activity
+    if not stalls.rate:
+        assert result.activity == predicted(layer, limited)
+        assert result.activity.cycles.total >= predicted(layer, config).cycles.total
+
+
+@COMPILED
 @settings(max_examples=100)
 @given(shape=st.tuples(st.integers(1, 40), st.integers(1, 64), st.integers(1, 30)))
 def test_rtl_computes_what_numpy_does_in_the_cycles_that_are_predicted(
@@ -150,7 +171,7 @@ def test_rtl_computes_what_numpy_does_in_the_cycles_that_are_predicted(
     assert right(layer, config, waiting)
 
 
-@BOTH
+@EVERY
 @pytest.mark.parametrize("trit", [-1, 0, 1])
 @pytest.mark.parametrize("value", [-128, 127])
 def test_extremes_are_summed_exactly(engine: str, trit: int, value: int) -> None:
@@ -183,7 +204,7 @@ def test_an_illegal_weight_code_raises_the_error_flag(
     assert len(observed.results) == stimulus.schedule.result_words  # it goes on, with zeros
 
 
-@BOTH
+@ON_WORDS
 def test_an_illegal_weight_code_is_reported_with_its_place(
     engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +221,7 @@ def test_a_layer_that_the_array_cannot_run_is_refused() -> None:
     with pytest.raises(InputError, match=r"layer test: 300 inputs .* accumulator_bits = 16"):
         run(layer, ArrayConfig(accumulator_bits=16), engine="pysim")
     with pytest.raises(
-        InputError, match="engine must be one of pysim, rtl, gates, not 'verilator'"
+        InputError, match="engine must be one of pysim, rtl, fast, gates, not 'verilator'"
     ):
         run(layer, ONE, engine="verilator")
     bare = replace(layer, activation=None, activation_scale=None)
@@ -208,7 +229,7 @@ def test_a_layer_that_the_array_cannot_run_is_refused() -> None:
         run(bare, preset("tiny"), engine="pysim")
 
 
-@pytest.mark.parametrize("engine", ["pysim", "rtl"])
+@EVERY
 def test_a_buffer_that_is_too_short_grows(engine: str) -> None:
     config = ODD.replace(max_in_features=16)
     layer = make_layer(4, 50, 3, seed=1)  # grows to 64: the buffer of ODD
@@ -257,7 +278,7 @@ def test_large_arrays_compute_what_numpy_does(lane: str, rows: int, columns: int
 def test_an_engine_gives_up_when_nothing_moves(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "patience", lambda stalls: 50)
+    monkeypatch.setattr(ports, "PATIENCE_CYCLES", 50)
     stimulus = stimulus_of(make_layer(3, 7, 2, seed=0), ODD)
     starved = tampered(stimulus, activations=stimulus.activations[:-1])
     with pytest.raises(HardwareHang, match="no transfer since cycle"):

@@ -1,5 +1,6 @@
 """``hwsim simulate``: run one layer on an array."""
 
+import json
 import sys
 import time
 from enum import StrEnum
@@ -59,7 +60,7 @@ def simulate(
             show_default=False,
         ),
     ] = None,
-    engine: Annotated[str, typer.Option(help="pysim, rtl or gates")] = "rtl",
+    engine: Annotated[str, typer.Option(help="pysim, rtl, fast or gates")] = "rtl",
     tokens: Annotated[
         int | None, typer.Option(help="take the first TOKENS tokens", show_default=False)
     ] = None,
@@ -83,6 +84,15 @@ def simulate(
     ] = None,
     vcd: Annotated[
         Path | None, typer.Option(help="write waveforms (pysim only)", show_default=False)
+    ] = None,
+    toggles: Annotated[
+        bool, typer.Option("--toggles", help="count the bits that change, by part (fast only)")
+    ] = False,
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            help="write the timeline, for ui.perfetto.dev or chrome://tracing", show_default=False
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(help="with --model: layers side by side", min=1)] = 1,
     sample: Annotated[
@@ -122,6 +132,8 @@ def simulate(
             ("--energy gates", True if energy is Pricing.gates else None),
             ("--saif", saif),
             ("--netlist", netlist),
+            ("--profile", profile),
+            ("--toggles", toggles or None),
         ):
             if given is not None:
                 raise InputError(f"{name} and --model cannot both be given")
@@ -153,6 +165,7 @@ def simulate(
     import numpy as np
 
     from hwsim import engines
+    from hwsim.engines.ports import Stimulus
     from hwsim.engines.stalls import Stalls
     from hwsim.operands import operands_of, reference
     from hwsim.results import describe
@@ -174,6 +187,10 @@ def simulate(
     }
     if engine == "gates":
         options |= gate_options
+    if toggles:
+        if engine != "fast":
+            raise InputError(f"--toggles needs --engine fast, not {engine}")
+        options["toggles"] = True
     with progress_bar(f"{engine}: {data.name}", engines.schedule_of(data, array).steps) as report:
         run = engines.run(
             data, array, engine=engine, operands=fed, stalls=stalls, progress=report, **options
@@ -187,6 +204,13 @@ def simulate(
 
         with replacing(output) as temporary, open(temporary, "wb") as file:
             np.save(file, run.outputs)
+    if profile is not None:
+        from hwsim.files import write_atomically
+        from hwsim.profile import timeline
+
+        schedule = engines.schedule_of(data, array)
+        events = timeline(Stimulus(schedule=schedule, operands=fed, stalls=stalls))
+        write_atomically(profile, json.dumps(events, allow_nan=False))
     result = describe(data, array, engine, run, stalled=stalls.rate > 0)
     result |= {"operands": fed.source, "checked": checked}
     gates = run.gates
@@ -239,10 +263,9 @@ def _print(result: dict[str, Any]) -> None:
     total = cycles["total"]
     rows = [(name, f"{count:,}", f"{count / total:.1%}") for name, count in cycles.items()]
     print_table("Cycles, measured", ("cause", "cycles", "share"), rows)
-    if result["predicted_cycles"] is None:
-        print(f"without stalls it would take {result['stall_free_cycles']:,} cycles")
-    else:
+    if result["predicted_cycles"] is not None:
         print(f"predicted from the shape: {result['predicted_cycles']:,} cycles")
+    print(f"without stalls, at any bandwidth: {result['stall_free_cycles']:,} cycles")
     macs = result["activity"]["macs"]
     columns = ("pJ a MAC", array["lane"], *(f"{lane}, predicted" for lane in MULTIPLIER_LANES))
     energies = [
@@ -256,5 +279,9 @@ def _print(result: dict[str, Any]) -> None:
     print_table("Energy at 7 nm; without wires, clock tree and leakage", columns, prices)
     if "toggles" in result:
         print_gates(result)
+    if "word_toggles" in result:
+        counts = result["word_toggles"] | {"tree": sum(result["word_toggles"]["tree"])}
+        rows = [(part, f"{n:,}", f"{n / macs:.4g}") for part, n in counts.items()]
+        print_table("Bits that change", ("part", "toggles", "a MAC"), rows)
     if result["checked"] is not None:
         print("outputs equal numpy" if result["checked"] else "OUTPUTS DIFFER FROM NUMPY")

@@ -18,10 +18,12 @@ from hwsim.gates.activity import GateActivity
 from hwsim.layer import Layer
 from hwsim.operands import Operands, operands_of
 from hwsim.schedule import Schedule
+from hwsim.toggles import Toggles
 
 ENGINES = {
     "pysim": "the Amaranth component in Amaranth's own simulator; can write waveforms",
     "rtl": "the same design, compiled",
+    "fast": "a word-level model of the design, equal to it cycle by cycle",
     "gates": "the synthesized netlists of lanes and decoders; counts the toggles of every net",
 }
 """What each engine runs. Each is a module here with a function `run`, imported on first use."""
@@ -41,12 +43,15 @@ class Run:
         Seconds of simulation, without compilation and input.
     gates
         Toggles of every net, from the engine `gates`.
+    toggles
+        Bits that changed, if the engine was asked to count them.
     """
 
     outputs: NDArray[np.generic]
     activity: Activity
     engine_s: float
     gates: GateActivity | None = None
+    toggles: Toggles | None = None
 
 
 def run(
@@ -101,6 +106,7 @@ def run(
         activity=_measured(operands, schedule, observed),
         engine_s=observed.engine_s,
         gates=observed.gates,
+        toggles=observed.toggles,
     )
 
 

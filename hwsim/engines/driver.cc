@@ -45,7 +45,12 @@ struct Draws {
 extern "C" {
 
 // Fields as in hwsim.engines.rtl.
+struct Supply {
+  int64_t latency, period, burst_bytes, word_bytes;
+};
+
 struct Source {
+  Supply supply;
   const uint8_t *words;  // offered again from the first one when they are used up
   int64_t length, count; // words there are, and words to offer in all
   Draws draws;
@@ -57,6 +62,8 @@ struct Job {
   uint32_t command[5];
   uint32_t threshold;
   Source weights, activations;
+  Supply sink;
+  int64_t sink_free;
   uint8_t *results;
   int64_t capacity; // words that `results` holds
   Draws result_draws;
@@ -71,9 +78,32 @@ void hwsim_destroy(void *core) { delete static_cast<Core *>(core); }
 
 namespace {
 
+// The same as hwsim.supply.
+constexpr int64_t BELOW = (int64_t(1) << FRACTION) - 1;
+
+int64_t bursts(const Supply &s, int64_t words) {
+  return (words * s.word_bytes + s.burst_bytes - 1) / s.burst_bytes;
+}
+
+int64_t begun(const Supply &s, int64_t word) {
+  return s.period ? bursts(s, word + 1) - bursts(s, word) : 0;
+}
+
+int64_t arrival(const Supply &s, int64_t word) {
+  return s.latency + (s.period ? (bursts(s, word + 1) * s.period + BELOW) >> FRACTION : 0);
+}
+
+int64_t opening(int64_t bursts, int64_t free) { return bursts ? (free + BELOW) >> FRACTION : 0; }
+
+int64_t after(const Supply &s, int64_t bursts, int64_t cycle, int64_t free) {
+  int64_t now = (cycle << FRACTION) - BELOW;
+  return bursts ? (free > now ? free : now) + bursts * s.period : free;
+}
+
 template <size_t bits>
 void offer(Source &source, cxxrtl::value<bits> &data, cxxrtl::value<1> &valid, const Job &job) {
-  if (!source.offering && source.taken < source.count) {
+  if (!source.offering && source.taken < source.count &&
+      job.cycle >= arrival(source.supply, source.taken)) {
     source.offering = !source.draws.below(job.threshold, job.cycle);
     if (source.offering)
       memcpy(data.data, source.words + source.taken % source.length * (bits / 8), bits / 8);
@@ -105,7 +135,8 @@ int hwsim_run(void *handle, Job *job, int64_t cycles) {
     offer(job->weights, core.p_s__axis__weight__tdata, core.p_s__axis__weight__tvalid, *job);
     offer(job->activations, core.p_s__axis__activation__tdata,
           core.p_s__axis__activation__tvalid, *job);
-    bool ready = !job->result_draws.below(job->threshold, job->cycle);
+    bool ready = job->cycle >= opening(begun(job->sink, job->results_taken), job->sink_free) &&
+                 !job->result_draws.below(job->threshold, job->cycle);
     core.p_m__axis__result__tready.data[0] = ready;
 
     core.p_clk.data[0] = 0;
@@ -116,6 +147,8 @@ int hwsim_run(void *handle, Job *job, int64_t cycles) {
       if (job->results_taken == job->capacity)
         return 3;
       const auto &data = seen(core.p_m__axis__result__tdata);
+      int64_t bursts = begun(job->sink, job->results_taken);
+      job->sink_free = after(job->sink, bursts, job->cycle, job->sink_free);
       constexpr size_t bytes = std::decay<decltype(data)>::type::bits / 8;
       memcpy(job->results + job->results_taken++ * bytes, data.data, bytes);
       moved = true;

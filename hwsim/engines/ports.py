@@ -5,11 +5,16 @@ from functools import cached_property
 
 from hwsim import streams
 from hwsim.activity import Cycles
-from hwsim.engines.stalls import Stalls
+from hwsim.engines.stalls import PORTS, Stalls
 from hwsim.gates.activity import GateActivity
 from hwsim.operands import Operands
 from hwsim.schedule import Schedule
 from hwsim.streams import Words
+from hwsim.supply import Supply, arrival
+from hwsim.toggles import Toggles
+
+PATIENCE_CYCLES = 20_000
+"""A tile computes for up to 4,096 cycles (`batch`) in which nothing need move."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -48,6 +53,16 @@ class Stimulus:
         """Words to be offered on the weight port, all token blocks together."""
         return len(self.weights) * self.schedule.token_blocks
 
+    def supply(self, port: str) -> Supply:
+        """Return the memory behind a port, one of `PORTS`."""
+        return Supply.of(self.schedule.config, port)
+
+    @property
+    def patience(self) -> int:
+        """Cycles without any transfer after which an engine gives up."""
+        longest = max(arrival(self.supply(port), 0) for port in PORTS)
+        return int((PATIENCE_CYCLES + 2 * longest) / (1 - self.stalls.rate))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
@@ -69,6 +84,8 @@ class Observed:
         What an engine that checks every step found wrong; empty if nothing.
     gates
         Toggles of the engine that counts them gate by gate.
+    toggles
+        Bits that changed, where an engine counts them and was asked to.
     """
 
     results: Words
@@ -79,15 +96,8 @@ class Observed:
     engine_s: float
     fault: str = ""
     gates: GateActivity | None = None
+    toggles: Toggles | None = None
 
 
 class HardwareHang(RuntimeError):
     """Nothing moves on any port any more: a defect of the hardware or its driver."""
-
-
-def patience(stalls: Stalls) -> int:
-    """Return the cycles without any transfer after which an engine gives up.
-
-    A tile computes for up to 4,096 cycles (`batch`) in which nothing need move.
-    """
-    return int(20_000 / (1 - stalls.rate))

@@ -10,12 +10,13 @@ from amaranth.hdl import Signal
 from amaranth.sim import Simulator, SimulatorContext
 
 from hwsim.activity import Cycles
-from hwsim.engines.ports import HardwareHang, Observed, Stimulus, patience
-from hwsim.engines.stalls import PORTS, Stalls
+from hwsim.engines.ports import HardwareHang, Observed, Stimulus
+from hwsim.engines.stalls import PORTS
 from hwsim.files import replacing
 from hwsim.rtl.counters import CAUSES
 from hwsim.rtl.top import Top
 from hwsim.streams import Words
+from hwsim.supply import after, arrival, begun, opening
 
 _PROGRESS_CYCLES = 256
 
@@ -23,14 +24,15 @@ _PROGRESS_CYCLES = 256
 class _Source:
     """Offers words on a port; what has been offered stays until it is taken."""
 
-    def __init__(self, top: Top, name: str, words: Words, count: int, stalls: Stalls):
+    def __init__(self, top: Top, name: str, words: Words, count: int, stimulus: Stimulus):
         self.data: Signal = getattr(top, f"s_axis_{name}_tdata")
         self.valid: Signal = getattr(top, f"s_axis_{name}_tvalid")
         self.ready: Signal = getattr(top, f"s_axis_{name}_tready")
         self.taken = 0
         self._words = words
         self._count = count
-        self._stalls = stalls
+        self._supply = stimulus.supply(name)
+        self._stalls = stimulus.stalls
         self._port = PORTS.index(name)
         self._offering = False
 
@@ -45,11 +47,44 @@ class _Source:
     def offer(self, ctx: SimulatorContext, cycle: int) -> None:
         """Begin a cycle."""
         if not self._offering and self.taken < self._count:
-            self._offering = not self._stalls.waits(self._port, cycle)
+            there = cycle >= arrival(self._supply, self.taken)
+            self._offering = there and not self._stalls.waits(self._port, cycle)
             if self._offering:
                 word = self._words[self.taken % len(self._words)]
                 ctx.set(self.data, int.from_bytes(word.tobytes(), "little"))
         ctx.set(self.valid, self._offering)
+
+
+class _Sink:
+    """Takes words from the result port."""
+
+    def __init__(self, top: Top, stimulus: Stimulus):
+        self.data: Signal = top.m_axis_result_tdata
+        self.valid: Signal = top.m_axis_result_tvalid
+        self.words: list[int] = []
+        self._ready: Signal = top.m_axis_result_tready
+        self._most = stimulus.schedule.result_words
+        self._supply = stimulus.supply("result")
+        self._stalls = stimulus.stalls
+        self._willing = False
+        self._free = 0
+
+    def begin(self, ctx: SimulatorContext, cycle: int) -> None:
+        """Begin a cycle."""
+        open_ = cycle >= opening(begun(self._supply, len(self.words)), self._free)
+        self._willing = open_ and not self._stalls.waits(PORTS.index("result"), cycle)
+        ctx.set(self._ready, self._willing)
+
+    def take(self, valid: int, data: int, cycle: int) -> bool:
+        """End a cycle; return whether a word was taken in it."""
+        taken = self._willing and bool(valid)
+        if taken:
+            bursts = begun(self._supply, len(self.words))
+            self._free = after(self._supply, bursts, cycle, self._free)
+            if len(self.words) == self._most:
+                raise HardwareHang(f"more than the {self._most} result words of the layer")
+            self.words.append(data)
+        return taken
 
 
 class _Bench:
@@ -63,31 +98,30 @@ class _Bench:
 
     async def drive(self, ctx: SimulatorContext) -> None:
         """Offer, watch, until the last result has been taken or the command is refused."""
-        top, stimulus, stalls = self._top, self._stimulus, self._stimulus.stalls
+        top, stimulus, schedule = self._top, self._stimulus, self._stimulus.schedule
         sources = [
-            _Source(top, "weight", stimulus.weights, stimulus.weight_words, stalls),
-            _Source(top, "activation", stimulus.activations, len(stimulus.activations), stalls),
+            _Source(top, "weight", stimulus.weights, stimulus.weight_words, stimulus),
+            _Source(top, "activation", stimulus.activations, len(stimulus.activations), stimulus),
         ]
+        sink = _Sink(top, stimulus)
+        patience = stimulus.patience
         started = time.perf_counter()
-        results: list[int] = []
-        command = sum(word << 32 * place for place, word in enumerate(stimulus.schedule.command))
+        command = sum(word << 32 * place for place, word in enumerate(schedule.command))
 
-        def begin(cycle: int) -> bool:
+        def begin(cycle: int) -> None:
             for source in sources:
                 source.offer(ctx, cycle)
-            ready = not stalls.waits(PORTS.index("result"), cycle)
-            ctx.set(top.m_axis_result_tready, ready)
-            return ready
+            sink.begin(ctx, cycle)
 
         with ctx.critical():
             ctx.set(top.s_axis_command_tdata, command)
             ctx.set(top.s_axis_command_tvalid, 1)
-            ready = begin(0)
+            begin(0)
             cycle = moved = 0
             watched = (
                 *(source.ready for source in sources),
-                top.m_axis_result_tvalid,
-                top.m_axis_result_tdata,
+                sink.valid,
+                sink.data,
                 top.busy,
                 top.error,
                 top.cycles_compute,
@@ -96,27 +130,21 @@ class _Bench:
             async for _, _, *seen in ctx.tick().sample(*watched):
                 *readies, valid, data, busy, error, compute = seen[: -len(CAUSES)]
                 taken = [s.accept(r) for s, r in zip(sources, readies, strict=True)]
-                if valid and ready:
-                    results.append(data)
-                    if len(results) > stimulus.schedule.result_words:
-                        raise HardwareHang(
-                            f"more than the {len(results) - 1} result words of the layer"
-                        )
-                if any(taken) or (valid and ready):
+                if any([*taken, sink.take(valid, data, cycle)]):
                     moved = cycle
-                elif cycle - moved > patience(stalls):
+                elif cycle - moved > patience:
                     raise HardwareHang(f"no transfer since cycle {moved}")
                 if cycle > 0 and not busy:
                     break
                 cycle += 1
                 ctx.set(top.s_axis_command_tvalid, 0)
-                ready = begin(cycle)
+                begin(cycle)
                 if cycle % _PROGRESS_CYCLES == 0:
                     self._progress(compute)
-        word_bytes = len(top.m_axis_result_tdata) // 8
+        word_bytes = len(sink.data) // 8
         self.observed = Observed(
             results=np.frombuffer(
-                b"".join(word.to_bytes(word_bytes, "little") for word in results), np.uint8
+                b"".join(word.to_bytes(word_bytes, "little") for word in sink.words), np.uint8
             ).reshape(-1, word_bytes),
             cycles=Cycles(**dict(zip(CAUSES, seen[-len(CAUSES) :], strict=True))),
             weight_words=sources[0].taken,

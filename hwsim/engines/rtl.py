@@ -21,10 +21,11 @@ import platformdirs
 from hwsim import yosys
 from hwsim.activity import Cycles
 from hwsim.config import ArrayConfig
-from hwsim.engines.ports import HardwareHang, Observed, Stimulus, patience
+from hwsim.engines.ports import HardwareHang, Observed, Stimulus
 from hwsim.engines.stalls import PORTS
 from hwsim.rtl.emit import Design, emit
 from hwsim.rtl.top import TOP_MODULE
+from hwsim.supply import FRACTION, Supply
 
 _CHUNK_CYCLES = 20_000
 """Between two looks at whether the user wants to stop."""
@@ -39,11 +40,24 @@ hierarchy -check -top {TOP_MODULE}
 proc -noopt
 write_cxxrtl -g0 -noflatten -noproc design.cc
 """
-_COMPILE = ("-c", "-std=c++17", "-fPIC", "-fno-rtti", "-fno-exceptions", "-O1")
+_COMPILE = (
+    "-c",
+    "-std=c++17",
+    "-fPIC",
+    "-fno-rtti",
+    "-fno-exceptions",
+    "-O1",
+    f"-DFRACTION={FRACTION}",
+)
+
+
+class _Supply(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_int64) for name in Supply._fields)
 
 
 class _Source(ctypes.Structure):
     _fields_ = (
+        ("supply", _Supply),
         ("words", ctypes.c_void_p),
         ("length", ctypes.c_int64),
         ("count", ctypes.c_int64),
@@ -59,6 +73,8 @@ class _Job(ctypes.Structure):
         ("threshold", ctypes.c_uint32),
         ("weights", _Source),
         ("activations", _Source),
+        ("sink", _Supply),
+        ("sink_free", ctypes.c_int64),
         ("results", ctypes.c_void_p),
         ("capacity", ctypes.c_int64),
         ("result_draws", ctypes.c_uint64),
@@ -144,7 +160,7 @@ def run(stimulus: Stimulus, *, progress: Callable[[int], None] = lambda steps: N
         Told the steps so far, now and then.
     """
     schedule, stalls = stimulus.schedule, stimulus.stalls
-    library = _load(schedule.config)
+    library = _load(schedule.config.unlimited)
     weights = np.ascontiguousarray(stimulus.weights)
     activations = np.ascontiguousarray(stimulus.activations)
     results = np.zeros((schedule.result_words, schedule.config.result_bus_bits // 8), np.uint8)
@@ -152,21 +168,24 @@ def run(stimulus: Stimulus, *, progress: Callable[[int], None] = lambda steps: N
         command=(ctypes.c_uint32 * 5)(*schedule.command),
         threshold=stalls.threshold,
         weights=_Source(
+            supply=_Supply(*stimulus.supply("weight")),
             words=weights.ctypes.data,
             length=len(weights),
             count=stimulus.weight_words,
             draws=stalls.start(PORTS.index("weight")),
         ),
         activations=_Source(
+            supply=_Supply(*stimulus.supply("activation")),
             words=activations.ctypes.data,
             length=len(activations),
             count=len(activations),
             draws=stalls.start(PORTS.index("activation")),
         ),
+        sink=_Supply(*stimulus.supply("result")),
         results=results.ctypes.data,
         capacity=len(results),
         result_draws=stalls.start(PORTS.index("result")),
-        patience=patience(stalls),
+        patience=stimulus.patience,
     )
     started = time.perf_counter()
     core = library.hwsim_create()

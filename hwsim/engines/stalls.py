@@ -8,10 +8,11 @@ PORTS = ("weight", "activation", "result")
 """Ports that can wait. The command is always offered at once: cycle 0 is its acceptance."""
 
 _MASK = (1 << 64) - 1
-_STEP = 0x9E3779B97F4A7C15
+STEP = 0x9E3779B97F4A7C15
+"""From the state of one cycle to that of the next, before it is mixed."""
 
 
-def _mix(x: int) -> int:
+def mix(x: int) -> int:
     """Mix 64 bits, so that every bit of the input reaches every bit of the result.
 
     The finalizer of SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number
@@ -59,8 +60,8 @@ class Stalls:
 
     def start(self, port: int) -> int:
         """Return the 64-bit state in which the draws of a port begin."""
-        return _mix(self.seed * len(PORTS) + port + 1 & _MASK)
+        return mix(self.seed * len(PORTS) + port + 1 & _MASK)
 
     def waits(self, port: int, cycle: int) -> bool:
         """Return whether a port (index into `PORTS`) waits in a cycle."""
-        return _mix(self.start(port) + cycle * _STEP & _MASK) >> 32 < self.threshold
+        return mix(self.start(port) + cycle * STEP & _MASK) >> 32 < self.threshold

@@ -50,6 +50,52 @@ def test_outputs_cycles_and_check(folder: Path) -> None:
     assert set(result["baseline"]) == {"fp16", "int8"}
 
 
+def test_bandwidth_and_latency_make_the_run_longer(folder: Path) -> None:
+    plain = simulate(folder)
+    for option, cause in (
+        ("--weight-bandwidth-gb-s", "weight_stall"),
+        ("--activation-bandwidth-gb-s", "activation_stall"),
+        ("--result-bandwidth-gb-s", "result_stall"),
+    ):
+        limited = simulate(folder, option, 0.2, "--burst-bytes", 8)
+        assert limited["cycles"]["total"] == limited["predicted_cycles"]
+        assert limited["cycles"]["total"] > plain["cycles"]["total"]
+        assert limited["cycles"][cause] >= plain["cycles"][cause]
+        assert limited["stall_free_cycles"] == plain["cycles"]["total"]
+        assert simulate(folder, option, 0.2)["cycles"] != limited["cycles"]
+    late = simulate(folder, "--memory-latency-cycles", 100)
+    assert late["cycles"]["total"] == late["predicted_cycles"] == plain["cycles"]["total"] + 98
+
+
+def test_profile_has_every_cycle_once(folder: Path) -> None:
+    result = simulate(folder, "--profile", "p.json", "--stall-rate", 0.5, "--clock-mhz", 250)
+    events = json.loads((folder / "p.json").read_text())["traceEvents"]
+    tracks = {e["tid"]: e["args"]["name"] for e in events if e["ph"] == "M"}
+    assert sorted(tracks.values()) == ["activations", "array", "results", "weights"]
+    spans: dict[str, list[dict]] = {name: [] for name in tracks.values()}
+    for event in events:
+        if event["ph"] == "X":
+            spans[tracks[event["tid"]]].append(event)
+    causes: dict[str, int] = {}
+    for event in spans["array"]:
+        causes[event["name"]] = causes.get(event["name"], 0) + event["args"]["cycles"]
+    cycles = result["cycles"]
+    assert causes == {name: n for name, n in cycles.items() if n and name != "total"}
+    duration_us = sum(event["dur"] for event in spans["array"])
+    assert duration_us == pytest.approx(cycles["total"] / 250)
+    assert len(spans["weights"]) == result["activity"]["weight_tiles"]
+    taken = sum(event["args"]["cycles"] for event in spans["results"])
+    assert taken == result["activity"]["result_words"]
+
+
+def test_toggles_are_reported_by_part(folder: Path) -> None:
+    result = simulate(folder, "--engine", "fast", "--toggles")
+    counts = result["word_toggles"]
+    assert set(counts) == {"operands", "weights", "tree", "accumulators"}
+    assert all(count > 0 for count in (counts["operands"], *counts["tree"]))
+    assert "word_toggles" not in simulate(folder, "--engine", "fast")
+
+
 def test_options_change_the_run(folder: Path) -> None:
     plain = simulate(folder)
     assert simulate(folder, "--tokens", 1)["layer"]["tokens"] == 1
@@ -73,6 +119,9 @@ def test_options_change_the_run(folder: Path) -> None:
         (("--stall-rate", "1"), "stall-rate"),
         (("--preset", "tiny", "--config", "x.toml"), "cannot both be given"),
         (("--vcd", "x.vcd", "--engine", "rtl"), "pysim"),
+        (("--toggles", "--engine", "rtl"), "--toggles needs --engine fast"),
+        (("--weight-bandwidth-gb-s", "0"), "weight_bandwidth_gb_s"),
+        (("--burst-bytes", "0"), "burst_bytes"),
         (("--result-bus-bits", "16"), "result_bus_bits must be at least 32"),
     ],
 )

@@ -1,0 +1,353 @@
+"""The control of the core: a state machine on counters that says what moves in which cycle.
+
+It is the hardware of `hwsim.rtl` without its data, register by register, between ports that are
+driven as `hwsim.engines.pysim` drives them. Names are those of the hardware. Compiled with numba.
+"""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from hwsim import supply
+from hwsim.activity import Cycles
+from hwsim.engines import stalls
+from hwsim.engines.ports import HardwareHang, Stimulus
+from hwsim.engines.stalls import PORTS
+from hwsim.supply import Supply
+
+CAUSES = tuple(field.name for field in fields(Cycles))
+
+Log = NDArray[np.uint8]
+"""For each cycle the place of its cause in `CAUSES`, and flags of what moved."""
+
+CAUSE = 0x07
+TILE_TAKEN = 0x08
+WEIGHT_TAKEN = 0x10
+ACTIVATION_TAKEN = 0x20
+RESULT_TAKEN = 0x40
+
+COMPUTE, _WEIGHT_STALL, _ACTIVATION_STALL, _RESULT_STALL, _FILL_DRAIN = range(len(CAUSES))
+
+_CHUNK_CYCLES = 1 << 16
+"""Between two looks at whether the user wants to stop."""
+
+
+class _Core(NamedTuple):
+    """What does not change in a run."""
+
+    rows: int
+    batch: int
+    step_latency: int
+    tile_words: int
+    bus_items: int
+    word_items: int
+    per_result: int
+    row_blocks: int
+    column_blocks: int
+    tokens: int
+    out_features: int
+    in_features: int
+    weight_words: int
+    activation_words: int
+    weight: Supply
+    activation: Supply
+    result: Supply
+    threshold: int
+    weight_draws: np.uint64
+    activation_draws: np.uint64
+    result_draws: np.uint64
+
+    @classmethod
+    def of(cls, stimulus: Stimulus) -> "_Core":
+        schedule, pattern = stimulus.schedule, stimulus.stalls
+        config = schedule.config
+        supplies = {port: stimulus.supply(port) for port in PORTS}
+        draws = {f"{port}_draws": np.uint64(pattern.start(i)) for i, port in enumerate(PORTS)}
+        ports: dict[str, Any] = {**supplies, **draws}
+        return cls(
+            rows=config.rows,
+            batch=config.batch,
+            step_latency=config.step_latency,
+            tile_words=config.tile_words,
+            bus_items=config.activation_bus_bits // config.activation_bits,
+            word_items=config.columns,
+            per_result=config.results_per_word,
+            row_blocks=schedule.row_blocks,
+            column_blocks=schedule.column_blocks,
+            tokens=schedule.tokens,
+            out_features=schedule.out_features,
+            in_features=schedule.in_features,
+            weight_words=schedule.weight_words,
+            activation_words=schedule.activation_words,
+            threshold=pattern.threshold,
+            **ports,
+        )
+
+
+_REGISTERS = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            # of the run
+            *("cycle", "moved", "done", *CAUSES),
+            # of the ports
+            *("weight_offered", "weights_taken", "activation_offered", "activations_taken"),
+            *("results_taken", "sink_free"),
+            # of the decoder and the tile
+            *("decoded", "word", "full", "swap"),
+            # of the activation buffer: its walker, the repacker, then its halves
+            *("taking_token", "taking_left", "taking_half", "mid_block", "level", "final", "left"),
+            *("last_token", "writing_half", "using_half"),
+            # of the steps
+            *("token", "column_block", "row_block", "tokens_left", "index", "half", "finishing"),
+            # of the serializer
+            *("waiting", "held_rows", "held_last", "rows_left", "sent_half"),
+            *("sent_token", "sent_row", "sent_tokens_left"),
+        )
+    ]
+    + [(name, np.int64, 2) for name in ("filled", "written", "occupied")]
+)
+
+_arrival = njit(cache=True)(supply.arrival)
+_begun = njit(cache=True)(supply.begun)
+_opening = njit(cache=True)(supply.opening)
+_after = njit(cache=True)(supply.after)
+_mix: Any = njit(cache=True)(stalls.mix)
+
+
+@njit(cache=True)
+def _waits(start: np.uint64, threshold: int, cycle: int) -> Any:
+    if threshold == 0:
+        return False
+    return _mix(start + np.uint64(cycle) * np.uint64(stalls.STEP)) >> np.uint64(32) < threshold
+
+
+@njit(cache=True)
+def _run(c: _Core, s: Any, log: Log) -> int:
+    """Run until the layer is done or the log is full; return the cycles that were logged."""
+    for at in range(len(log)):
+        # The ports begin the cycle.
+        cycle = s.cycle
+        if s.weight_offered == 0 and s.weights_taken < c.weight_words:
+            there = cycle >= _arrival(c.weight, s.weights_taken)
+            s.weight_offered = there and not _waits(c.weight_draws, c.threshold, cycle)
+        if s.activation_offered == 0 and s.activations_taken < c.activation_words:
+            there = cycle >= _arrival(c.activation, s.activations_taken)
+            s.activation_offered = there and not _waits(c.activation_draws, c.threshold, cycle)
+        bursts = _begun(c.result, s.results_taken)
+        result_ready = cycle >= _opening(bursts, s.sink_free) and not _waits(
+            c.result_draws, c.threshold, cycle
+        )
+        # The command is taken in cycle 0; the walkers have begun in cycle 2.
+        running = cycle >= 2
+
+        # Weights: decoder and tile.
+        tile_ready = s.full == 0 or s.swap == 1
+        tile_accepts = s.decoded == 1 and tile_ready
+        completing = tile_accepts and s.word == c.tile_words - 1
+        tile_available = (s.full == 1 and s.swap == 0) or completing
+        decoder_ready = s.decoded == 0 or tile_ready
+        weight_taken = running and s.weight_offered == 1 and decoder_ready
+
+        # Activations: repacker and buffer.
+        if s.final == 1:
+            repacker_ready = s.level <= c.word_items
+            repacked = s.level > 0
+        else:
+            repacker_ready = s.level < 2 * c.word_items
+            repacked = s.level >= c.word_items
+        repacked_last = s.final == 1 and s.level <= c.word_items
+        open_ = s.mid_block == 1 or s.filled[s.taking_half] == 0
+        activation_taken = running and s.activation_offered == 1 and open_ and repacker_ready
+        taking_block_is_last = s.taking_left <= c.batch
+        taking_last_token = s.taking_token == c.batch - 1 or (
+            taking_block_is_last and s.taking_token + 1 == s.taking_left
+        )
+
+        # Steps.
+        walking = running and s.tokens_left > 0
+        last_block = s.tokens_left <= c.batch
+        first_token = s.token == 0
+        last_token = s.token == c.batch - 1 or (last_block and s.token + 1 == s.tokens_left)
+        last_column = s.column_block + 1 == c.column_blocks
+        last_row = s.row_block + 1 == c.row_blocks
+        room = not (first_token and s.column_block == 0) or s.occupied[s.half] == 0
+        weights_there = not first_token or tile_available
+        activations_there = s.index < s.written[s.using_half]
+        step = walking and room and weights_there and activations_there
+
+        # Results.
+        result_last = s.held_rows <= c.per_result
+        result_taken = s.held_rows > 0 and result_ready
+        load = s.waiting > 0 and (s.held_rows == 0 or (result_ready and result_last))
+        finished = s.finishing >> (c.step_latency - 2) & 1
+        sent_block_is_last = s.sent_tokens_left <= c.batch
+        sent_last_token = s.sent_token == c.batch - 1 or (
+            sent_block_is_last and s.sent_token + 1 == s.sent_tokens_left
+        )
+        sent_last_row = s.sent_row + 1 == c.row_blocks
+
+        # The counters.
+        if step:
+            cause = COMPUTE
+            s.compute += 1
+        elif s.compute == 0 or not walking:
+            cause = _FILL_DRAIN
+            s.fill_drain += 1
+        elif not room:
+            cause = _RESULT_STALL
+            s.result_stall += 1
+        elif not weights_there:
+            cause = _WEIGHT_STALL
+            s.weight_stall += 1
+        else:
+            cause = _ACTIVATION_STALL
+            s.activation_stall += 1
+        log[at] = (
+            cause
+            | TILE_TAKEN * (step and first_token)
+            | WEIGHT_TAKEN * weight_taken
+            | ACTIVATION_TAKEN * activation_taken
+            | RESULT_TAKEN * result_taken
+        )
+
+        # The clock edge. Weights:
+        if decoder_ready:
+            s.decoded = weight_taken
+        if s.swap == 1:
+            s.full = 0
+        if tile_accepts:
+            s.word += 1
+        if completing:
+            s.word = 0
+            s.full = 1
+        s.swap = step and first_token
+        if weight_taken:
+            s.weights_taken += 1
+            s.weight_offered = 0
+
+        # Activations: what leaves the repacker, then what enters it.
+        if repacked:
+            s.written[s.writing_half] += 1
+            s.level = 0 if repacked_last else s.level - c.word_items
+            if repacked_last:
+                s.final = 0
+                if s.last_token == 1:
+                    s.writing_half ^= 1
+        if activation_taken:
+            s.activations_taken += 1
+            s.activation_offered = 0
+            s.filled[s.taking_half] = 1
+            s.mid_block = 1
+            s.level += min(s.left, c.bus_items)
+            s.final = s.left <= c.bus_items
+            s.left -= c.bus_items
+            if s.final == 1:
+                s.left = c.in_features
+                s.last_token = taking_last_token
+                s.taking_token += 1
+                if taking_last_token:
+                    s.mid_block = 0
+                    s.taking_half ^= 1
+                    s.taking_token = 0
+                    s.taking_left -= c.batch
+
+        # Results:
+        if load:
+            s.held_rows = min(s.rows_left, c.rows)
+            s.held_last = sent_last_token and sent_last_row and sent_block_is_last
+            s.sent_token += 1
+            if sent_last_token:
+                s.occupied[s.sent_half] = 0
+                s.sent_half ^= 1
+                s.rows_left -= c.rows
+                s.sent_token = 0
+                s.sent_row += 1
+                if sent_last_row:
+                    s.rows_left = c.out_features
+                    s.sent_row = 0
+                    s.sent_tokens_left -= c.batch
+        elif result_taken:
+            s.done = result_last and s.held_last == 1
+            s.held_rows = 0 if result_last else s.held_rows - c.per_result
+        if result_taken:
+            s.sink_free = _after(c.result, bursts, cycle, s.sink_free)
+            s.results_taken += 1
+        s.waiting += finished - load
+        s.finishing = s.finishing << 1 | (step and last_column)
+
+        # Steps:
+        if step:
+            s.occupied[s.half] = 1
+            s.index += c.column_blocks
+            s.token += 1
+            if last_token:
+                s.token = 0
+                s.column_block += 1
+                s.index = s.column_block
+                if last_column:
+                    s.index = 0
+                    s.half ^= 1
+                    s.column_block = 0
+                    s.row_block += 1
+                    if last_row:
+                        s.row_block = 0
+                        s.tokens_left -= c.batch
+                        s.written[s.using_half] = 0
+                        s.filled[s.using_half] = 0
+                        s.using_half ^= 1
+
+        if weight_taken or activation_taken or result_taken:
+            s.moved = cycle
+        s.cycle = cycle + 1
+        if s.done == 1:
+            return at + 1
+    return len(log)
+
+
+class Control:
+    """One run of the state machine.
+
+    Iterating gives the `Log`, part by part; the counters are those of the cycles so far.
+
+    Raises
+    ------
+    HardwareHang
+        If nothing moves any more.
+    """
+
+    def __init__(self, stimulus: Stimulus):
+        self._core = _Core.of(stimulus)
+        self._patience = stimulus.patience
+        self._state = np.zeros(1, _REGISTERS).view(np.recarray)
+        state = self._state[0]
+        state.taking_left = state.tokens_left = state.sent_tokens_left = self._core.tokens
+        state.left = self._core.in_features
+        state.rows_left = self._core.out_features
+
+    def __iter__(self) -> Iterator[Log]:
+        state = self._state[0]
+        while not state.done:
+            log = np.empty(_CHUNK_CYCLES, np.uint8)
+            yield log[: _run(self._core, state, log)]
+            if state.cycle - state.moved > self._patience:
+                raise HardwareHang(f"no transfer since cycle {state.moved}")
+
+    @property
+    def cycles(self) -> Cycles:
+        """Cycles by cause."""
+        return Cycles(**{cause: int(self._state[0][cause]) for cause in CAUSES})
+
+    @property
+    def weight_words(self) -> int:
+        """Words that were taken from the weight port."""
+        return int(self._state[0].weights_taken)
+
+    @property
+    def activation_words(self) -> int:
+        """Words that were taken from the activation port."""
+        return int(self._state[0].activations_taken)
