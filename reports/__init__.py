@@ -62,10 +62,11 @@ TABLES: dict[str, Callable[[Inputs], Table]] = {
     "cycles": layer.cycles_table,
     "layer_energy": layer.layer_energy_table,
     "timeline": layer.timeline_table,
+    "toggles": layer.toggles_table,
     "weights": trace.weights_table,
     "trace_energy": trace.trace_energy_table,
 }
-"""All tables. `cycles`, `layer_energy` and `timeline` need a `run`."""
+"""All tables. `cycles`, `layer_energy`, `timeline` and `toggles` need a `run`."""
 
 
 def figure(name: str, inputs: Inputs | None = None, **changes: Any) -> "Figure":

@@ -126,8 +126,10 @@ def report(inputs: Inputs) -> Report:
     """Answer for the run of the inputs."""
     run = run_of(inputs)
     pictures, left_out = [cycles_picture(inputs)], []
+    tables = [cycles_table(inputs), layer_energy_table(inputs), timeline_table(inputs)]
     if run.toggles:
         pictures.append(toggles_picture(inputs))
+        tables.append(toggles_table(inputs))
     else:
         left_out.append(f"toggles: engine {run.engine} counts none; engine gates does")
     return Report(
@@ -143,7 +145,7 @@ def report(inputs: Inputs) -> Report:
             "Zero weights save nothing here; only the gate level knows what they save.",
         ],
         pictures=pictures,
-        tables=(cycles_table(inputs), layer_energy_table(inputs), timeline_table(inputs)),
+        tables=tables,
         left_out=left_out,
     )
 
@@ -335,6 +337,45 @@ def cycles_picture(inputs: Inputs) -> Picture:
     return Picture(name="cycles", caption=_timeline_caption(run), draw=draw)
 
 
+def _toggles(run: LayerRun) -> tuple[Caption, dict[str, float]]:
+    """Return the caption, and transitions for each place and step, by part.
+
+    Raises
+    ------
+    InputError
+        If the run has none.
+    """
+    if not run.toggles:
+        raise InputError(f"toggles: engine {run.engine} counts none; engine gates does")
+    caption = Caption(
+        shows=f"Transitions of the nets of {run.name}, by part and tree level.",
+        made=f"Counted by engine {run.engine} on the layer's data, over the steps alone, without "
+        "delays.",
+        without="Glitches, wires, the clock tree; without a step no lane moves.",
+    )
+    return caption, {part: n / run.activity.padded_macs for part, n in run.toggles.items()}
+
+
+def toggles_table(inputs: Inputs) -> Table:
+    """Return transitions by part and tree level.
+
+    Raises
+    ------
+    InputError
+        If the run has none.
+    """
+    run = run_of(inputs)
+    caption, rates = _toggles(run)
+    frame = pd.DataFrame(
+        {
+            "part": list(rates),
+            "transitions": list(run.toggles.values()),
+            "for each place and step": list(rates.values()),
+        }
+    )
+    return Table(name="toggles", caption=caption, frame=frame)
+
+
 def toggles_picture(inputs: Inputs) -> Picture:
     """Draw transitions by part and tree level.
 
@@ -343,13 +384,10 @@ def toggles_picture(inputs: Inputs) -> Picture:
     InputError
         If the run has none.
     """
-    run = run_of(inputs)
-    if not run.toggles:
-        raise InputError(f"toggles: engine {run.engine} counts none; engine gates does")
+    caption, by_part = _toggles(run_of(inputs))
 
     def draw() -> Figure:
-        places = list(run.toggles)
-        rates = [run.toggles[place] / run.activity.padded_macs for place in places]
+        places, rates = list(by_part), list(by_part.values())
         figure, axes = canvas(8.0, 0.32 * len(places) + 1.2)
         bars = axes.barh(range(len(places)), rates, color=BLUE)
         axes.bar_label(bars, [f"{rate:.3g}" for rate in rates], padding=3, color=INK)
@@ -360,12 +398,4 @@ def toggles_picture(inputs: Inputs) -> Picture:
         axes.set_xlabel("transitions of nets, for each place of the array and step (1)")
         return figure
 
-    return Picture(
-        name="toggles",
-        caption=Caption(
-            shows=f"Transitions of the nets of {run.name}, by part and tree level.",
-            made=f"Counted by engine {run.engine} on the layer's data, over the steps alone.",
-            without="Wires, the clock tree, and cycles without a step, in which no lane moves.",
-        ),
-        draw=draw,
-    )
+    return Picture(name="toggles", caption=caption, draw=draw)

@@ -229,6 +229,7 @@ class TestLayer:
         (axes,) = figure("toggles", toggling).axes
         widths = [bar.get_width() * run["activity"]["padded_macs"] for bar in axes.patches]
         assert widths == pytest.approx([7, 40, 20])
+        assert table("toggles", toggling)["transitions"].tolist() == [7, 40, 20]
         assert [t.get_text() for t in axes.get_yticklabels()] == list(toggles)[:-1]
 
     @pytest.mark.parametrize("broken", [{}, {"layer": 1}, {"layer": {"name": "x"}}])
