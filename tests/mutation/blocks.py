@@ -51,9 +51,20 @@ class Block:
 
 
 def _lane(**fields: Any) -> Block:
-    config = ArrayConfig(rows=1, columns=5, pipeline=1, accumulator_bits=20, **fields)
-    name = "test_next_belongs_to_the_operands_of_latency_cycles_before"
-    return Block(lambda: Row(config), [("test_lanes", name, (fields, 5, 1))])
+    # Whole groups: what a lane does with the places of a short one is no matter.
+    group = fields.get("group")
+    columns = 2 * group if group else 5
+    config = ArrayConfig(rows=1, columns=columns, pipeline=1, accumulator_bits=20, **fields)
+    tests: list[Call] = [
+        (
+            "test_lanes",
+            "test_next_belongs_to_the_operands_of_latency_cycles_before",
+            (fields, columns, 1),
+        )
+    ]
+    if group:
+        tests.append(("test_lanes", "test_a_group_with_an_illegal_code_counts_as_zero", (group, 1)))
+    return Block(lambda: Row(config), tests)
 
 
 def _decoder(encoding: str) -> Block:

@@ -81,7 +81,7 @@ opt
 miter -equiv -flatten -make_outputs gold gate miter
 hierarchy -top miter
 opt
-sat -verify -prove trigger 0 -tempinduct -maxsteps 4 -set-init-def -timeout 20 miter
+sat -verify -prove trigger 0 -tempinduct -maxsteps 6 -set-init-zero -timeout 20 miter
 """
     try:
         yosys.run(script, folder=mutants.folder)

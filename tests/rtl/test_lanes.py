@@ -72,7 +72,7 @@ def test_all_trits_of_three_columns_meet_the_extremes(fields: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("pipeline", [0, 1, 2, 3])
-@pytest.mark.parametrize("columns", [1, 2, 3, 5, 8, 13])
+@pytest.mark.parametrize("columns", [1, 2, 3, 4, 5, 6, 8, 13])
 @pytest.mark.parametrize("fields", INTEGER, ids=name_of)
 def test_next_belongs_to_the_operands_of_latency_cycles_before(
     fields: dict[str, Any], columns: int, pipeline: int
@@ -115,3 +115,49 @@ def test_next_belongs_to_the_operands_of_latency_cycles_before(
 
     simulate(row, bench, clocked=bool(latency))
     assert checked == steps
+
+
+@pytest.mark.parametrize("pipeline", [0, 1])
+@pytest.mark.parametrize("group", [2, 3])
+def test_a_group_with_an_illegal_code_counts_as_zero(group: int, pipeline: int) -> None:
+    """All codes of a group, in each of two groups, beside legal ones in the other."""
+    config = ArrayConfig(
+        rows=1,
+        columns=2 * group,
+        pipeline=pipeline,
+        accumulator_bits=20,
+        lane="grouped",
+        group=group,
+    )
+    row = Row(config)
+    trit_of = {0b00: 0, 0b01: 1, 0b11: -1}
+    rng = np.random.default_rng(0)
+    checked = 0
+
+    def sum_of(codes: list[int], xs: list[int]) -> int:
+        total = 0
+        for at in (0, group):
+            trits = [trit_of.get(code) for code in codes[at : at + group]]
+            if None not in trits:
+                total += sum(t * x for t, x in zip(trits, xs[at : at + group], strict=True))
+        return total
+
+    async def bench(ctx: SimulatorContext) -> None:
+        nonlocal checked
+        ctx.set(row.first, 0)
+        for place in (0, group):
+            for one in product(range(4), repeat=group):
+                other = rng.choice([0b00, 0b01, 0b11], group).tolist()
+                codes = [*other, *one] if place else [*one, *other]
+                xs = rng.integers(-128, 128, 2 * group).tolist()
+                ctx.set(row.weights, packed(codes, 2))
+                ctx.set(row.activations, packed(xs, 8))
+                ctx.set(row.accumulator, 5000)
+                for _ in range(row.lane.latency):
+                    await ctx.tick()
+                await ctx.delay(1e-9)
+                assert ctx.get(row.next) == 5000 + sum_of(codes, xs), (codes, xs)
+                checked += 1
+
+    simulate(row, bench, clocked=bool(row.lane.latency))
+    assert checked == 2 * 4**group
