@@ -91,7 +91,7 @@ def _core() -> Block:
             ("test_core", "test_bad_commands_and_codes_are_reported", ()),
             *(("test_core", test, (s,)) for s in (Stalls(), Stalls(0.5, 1), Stalls(0.8, 2))),
         ],
-        where="* top.lane_* %d",
+        where="* top.dut.lane_* %d",
     )
 
 

@@ -5,7 +5,6 @@ Yosys picks the mutations (`mutate -list`) and puts each of them behind a compar
 """
 
 import ctypes
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import Value
+from amaranth.hdl import ClockDomain, Module, Value
 from amaranth.hdl._ast import Signal, Slice
 from amaranth.lib import wiring
 from simulation import Bench
@@ -63,7 +62,11 @@ void drop(void *top) {{ delete static_cast<Top *>(top); }}
 void settle(void *top) {{ static_cast<Top *>(top)->step(); }}
 void tick(void *p) {{
   Top *top = static_cast<Top *>(p);
-  {tick}
+  top->step();
+  top->p_clk.data[0] = 1;
+  top->step();
+  top->p_clk.data[0] = 0;
+  top->step();
 }}
 void *port(void *p, int index) {{
   Top *top = static_cast<Top *>(p);
@@ -74,7 +77,6 @@ void *port(void *p, int index) {{
 }}
 }}
 """
-_TICK = """top->step(); top->p_clk.data[0] = 1; top->step(); top->p_clk.data[0] = 0; top->step();"""
 
 
 class Mutants:
@@ -111,8 +113,12 @@ class Mutants:
     ):
         self.folder = folder
         self._names = {"__".join(map(str, path)): value for path, value in _ports(component)}
-        text = rtlil.convert(component, emit_src=False)
-        (folder / "design.il").write_text(text)
+        # A module around it, since a signature may hold constants, which are no ports.
+        m = Module()
+        m.domains.sync = sync = ClockDomain()
+        m.submodules.dut = component
+        ports = [sync.clk, sync.rst, *self._names.values()]
+        (folder / "design.il").write_text(rtlil.convert(m, ports=ports, emit_src=False))
         yosys.run(
             _LIST.format(
                 flatten="" if where else "flatten", where=where, count=count * 5 // 4, seed=seed
@@ -130,14 +136,11 @@ class Mutants:
         (folder / "mutants.ys").write_text("".join(numbered))
         yosys.run(_APPLY, folder=folder)
         names = [*self._names, "mutant"]
-        clocked = re.search(r"wire width 1 input \d+ +\\clk$", text, re.MULTILINE)
         cases = "\n".join(
             f"    case {index}: return seen(top->{_mangled(name)});"
             for index, name in enumerate(names)
         )
-        (folder / "driver.cc").write_text(
-            _DRIVER.format(ports=cases, tick=_TICK if clocked else "top->step();")
-        )
+        (folder / "driver.cc").write_text(_DRIVER.format(ports=cases))
         self._library = ctypes.CDLL(str(_compiled(folder)))
         for name, returns in (("make", True), ("port", True), ("drop", False)):
             function = getattr(self._library, name)
