@@ -13,8 +13,11 @@ settings.load_profile("hwsim")
 
 @pytest.fixture(scope="session", autouse=True)
 def _fresh_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Builds of this session are fresh, and shared by all of its tests."""
-    cache = tmp_path_factory.mktemp("cache")
+    """Builds of this session are fresh, and shared by all of its tests and processes."""
+    session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        session = session.parent
+    cache = session / "cache"
     before = os.environ.get("XDG_CACHE_HOME")
     os.environ["XDG_CACHE_HOME"] = str(cache)
     yield cache

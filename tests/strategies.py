@@ -51,7 +51,7 @@ def arrays(
 
 def memories() -> st.SearchStrategy[dict[str, Any]]:
     """Return memory systems, most of which keep ports waiting, as fields of an `ArrayConfig`."""
-    bandwidth = st.one_of(st.none(), st.floats(0.3, 40))
+    bandwidth = st.one_of(st.none(), st.floats(0.3, 4))
     return st.fixed_dictionaries(
         {
             "weight_bandwidth_gb_s": bandwidth,

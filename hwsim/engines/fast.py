@@ -17,10 +17,11 @@ from hwsim import streams
 from hwsim.config import ArrayConfig
 from hwsim.engines.control import CAUSE, COMPUTE, Control
 from hwsim.engines.ports import Observed, Stimulus
-from hwsim.engines.words import Words
+from hwsim.engines.words import Words, integer_sums
 from hwsim.operands import Operands
 from hwsim.predict import predict_cycles
 from hwsim.schedule import Schedule
+from hwsim.toggles import Toggles
 
 
 def run(
@@ -43,15 +44,14 @@ def run(
     schedule = stimulus.schedule
     _compile(schedule.config, toggles, stimulus.stalls.threshold > 0)
     started = time.perf_counter()
-    words = Words(schedule, stimulus.operands)
-    counted, sums = words.toggles() if toggles else (None, words.sums())
+    counted, sums = _computed(schedule, stimulus.operands, toggles)
     if stimulus.stalls.threshold:
         control = Control(stimulus)
         for _ in control:
             progress(control.cycles.compute)
         cycles = control.cycles
     else:
-        cycles = predict_cycles(schedule)
+        cycles = _predicted(schedule)
     return Observed(
         results=streams.result_words(sums, schedule),
         cycles=cycles,
@@ -63,6 +63,21 @@ def run(
     )
 
 
+_predicted = functools.lru_cache(256)(predict_cycles)
+"""A model has few shapes."""
+
+
+def _computed(
+    schedule: Schedule, operands: Operands, toggles: bool
+) -> tuple[Toggles | None, NDArray[np.generic]]:
+    """Return the toggles, if asked to, and the sums."""
+    if toggles:
+        return Words(schedule, operands).toggles()
+    if schedule.config.lane == "fp16":
+        return None, Words(schedule, operands).sums()
+    return None, integer_sums(operands)
+
+
 @functools.cache
 def _compile(config: ArrayConfig, toggles: bool, stalled: bool) -> None:
     """Have numba compile, or load, what a run needs: it does so on first use."""
@@ -70,8 +85,7 @@ def _compile(config: ArrayConfig, toggles: bool, stalled: bool) -> None:
     number = np.dtype(np.float16 if config.lane == "fp16" else np.int8)
     one = np.ones((1, 1), number)
     operands = Operands(weight=one, activation=one, source="trace")
-    words = Words(schedule, operands)
-    words.toggles() if toggles else words.sums()
+    _computed(schedule, operands, toggles)
     if stalled:
         list(Control(Stimulus(schedule=schedule, operands=operands)))
     elif config.is_limited:

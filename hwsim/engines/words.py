@@ -210,11 +210,6 @@ class Words:
 
     def sums(self) -> Array:
         """Return the sums, shape (tokens, out_features): int32, float16, or a wide float32."""
-        if self._layer.activation.dtype != np.float32:
-            weight, activation = self._operands.weight, self._operands.activation
-            sums = np.empty((len(activation), len(weight)), np.int32)
-            _side_by_side(partial(_dot_products, weight, activation, sums), len(weight))
-            return sums
         return self._outputs(self._walk(count=False)[0].sums)
 
     def toggles(self) -> tuple[Toggles, Array]:
@@ -312,7 +307,7 @@ class Words:
             return self._walk(count=False)[0].sums
         bank = self._layer.bank.copy()
         bank[:] = self._core.fill * self._operands.activation.sum(axis=1, dtype=np.int32)[:, None]
-        bank[:, : self._schedule.out_features] = self.sums()
+        bank[:, : self._schedule.out_features] = integer_sums(self._operands)
         return bank
 
     def _outputs(self, sums: Array) -> Array:
@@ -387,6 +382,14 @@ class Words:
             count += int(changes.sum() + others * (changes[1:].sum() + again))
             before = block[-1:]
         return count
+
+
+def integer_sums(operands: Operands) -> NDArray[np.int32]:
+    """Return what `Words.sums` would, for integers, which may be added in any order."""
+    weight, activation = operands.weight, operands.activation
+    sums = np.empty((len(activation), len(weight)), np.int32)
+    _side_by_side(partial(_dot_products, weight, activation, sums), len(weight))
+    return sums
 
 
 def _reversed_bits(bits: int) -> NDArray[np.int64]:

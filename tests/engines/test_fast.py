@@ -51,7 +51,7 @@ def test_fast_and_pysim_agree_cycle_for_cycle(
     assert np.array_equal(result.outputs, simulated.outputs, equal_nan=config.lane == "fp16")
 
 
-@settings(max_examples=100)
+@settings(max_examples=200)
 @given(arrays(most=20), memories(), st.data())
 def test_the_state_machine_takes_the_cycles_that_are_predicted(
     config: ArrayConfig, memory: dict[str, Any], data: st.DataObject
