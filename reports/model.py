@@ -181,7 +181,7 @@ def causes(fp16: Result, ternary: Result) -> dict[str, str]:
         "scales": "FP16 multiplications by scales, in ternary alone",
         "attention_mul": "FP16 in both",
         "attention_add": "FP16 in both",
-        "wider_adders": "sums wider than 8 bits, at the tree's real number of adders",
+        "wider_adders": "sums that are wider than 8 bits",
         "registers": f"operands of {other.activation_bits} against {array.activation_bits} bits, "
         f"sums of {other.accumulator_bits} against {array.accumulator_bits}",
         "decode": f"unpacking {array.weight_encoding}, in ternary alone",
