@@ -9,14 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from amaranth.lib.wiring import In
-
 from hwsim import yosys
-from hwsim.config import ArrayConfig
 from hwsim.errors import InputError
 from hwsim.rtl.lanes import LANE_MODULE
 from hwsim.rtl.ram import RAM_MODULE
-from hwsim.rtl.top import TOP_MODULE, Top
+from hwsim.rtl.top import TOP_MODULE
 
 SEEDS = (1, 2, 3)
 """Seeds that are tried unless others are asked for."""
@@ -101,36 +98,41 @@ def expected_minutes(trit_macs: int) -> float:
     return 0.5 + trit_macs / 200
 
 
-def harness(config: ArrayConfig) -> str:
+def harness(core: Path) -> str:
     """Return Verilog that gives the core four pins, since no package has as many as its ports.
 
     A shift register feeds the inputs and another one gathers the outputs, so that every path of the
     core starts and ends at a register.
+
+    Parameters
+    ----------
+    core
+        Its netlist, in Yosys's JSON.
     """
-    top = Top(config)
-    ports = {"i": "", "o": ""}
-    widths = {"i": 0, "o": 0}
-    directions = {"i": "input", "o": "output"}
+    ports = json.loads(core.read_text())["modules"][TOP_MODULE]["ports"]
+    connections = {"input": "", "output": ""}
+    widths = {"input": 0, "output": 0}
     stub = ""
-    for name, member in top.signature.members.items():
-        side = "i" if member.flow == In else "o"
-        width = len(getattr(top, name))
+    for name, port in ports.items():
+        if name in ("clk", "rst"):
+            continue
+        side, width = port["direction"], len(port["bits"])
         low, widths[side] = widths[side], widths[side] + width
-        ports[side] += f",\n    .{name}({side}[{widths[side] - 1}:{low}])"
-        stub += f", {directions[side]} [{width - 1}:0] {name}"
+        connections[side] += f",\n    .{name}({side}s[{widths[side] - 1}:{low}])"
+        stub += f", {side} [{width - 1}:0] {name}"
     return f"""\
 (* blackbox *) module {TOP_MODULE}(input clk, input rst{stub});
 endmodule
 module {_HARNESS}(input clk, input rst, input load, input scan_in, output scan_out);
-  reg [{widths["i"] - 1}:0] i;
-  wire [{widths["o"] - 1}:0] o;
-  reg [{widths["o"] - 1}:0] seen;
+  reg [{widths["input"] - 1}:0] inputs;
+  wire [{widths["output"] - 1}:0] outputs;
+  reg [{widths["output"] - 1}:0] seen;
   always @(posedge clk) begin
-    i <= {{i, scan_in}};
-    seen <= load ? o : {{seen, 1'b0}};
+    inputs <= {{inputs, scan_in}};
+    seen <= load ? outputs : {{seen, 1'b0}};
   end
-  assign scan_out = seen[{widths["o"] - 1}];
-  {TOP_MODULE} core(.clk(clk), .rst(rst){ports["i"]}{ports["o"]});
+  assign scan_out = seen[{widths["output"] - 1}];
+  {TOP_MODULE} core(.clk(clk), .rst(rst){connections["input"]}{connections["output"]});
 endmodule
 """
 

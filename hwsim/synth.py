@@ -219,7 +219,7 @@ def synthesize(
     routes = []
     for seed in seeds:
         progress(f"placing and routing, seed {seed}")
-        routes.append(_route(config, core, seed))
+        routes.append(_route(core, seed))
     return SynthReport(
         config=config,
         core=_resources(core, config, target),
@@ -336,8 +336,8 @@ def _map(design: Design, config: ArrayConfig, name: str) -> Path:
     return _cached(f"synth-{key}", build)
 
 
-def _route(config: ArrayConfig, core: Path, seed: int) -> pnr.Route:
-    harness = pnr.harness(config)
+def _route(core: Path, seed: int) -> pnr.Route:
+    harness = pnr.harness(core / "netlist.json")
     key = _key(core.name, harness, str(seed), *pnr.fingerprint())
 
     def build(folder: Path) -> None:

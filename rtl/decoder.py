@@ -31,7 +31,12 @@ def decode_2bit(m: Module, word: Value) -> tuple[Value, Value]:
 
 def decode_base3(m: Module, word: Value) -> tuple[Value, Value]:
     """Look up the five trits of every byte; codes from 243 on are illegal and decode as zero."""
-    m.submodules.table = table = Memory(shape=_BASE3_BITS + 1, depth=256, init=_base3_table())
+    m.submodules.table = table = Memory(
+        shape=_BASE3_BITS + 1,
+        depth=256,
+        init=_base3_table(),
+        attrs={"rom_style": "logic"},  # has a port for every byte of the bus
+    )
     bytes_, illegal = [], []
     for place in range(len(word) // 8):
         port = table.read_port(domain="comb")

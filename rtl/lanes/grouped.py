@@ -70,7 +70,13 @@ class GroupedLane(Lane):
         """Look up the pick of every group of trits."""
         assert config.group
         group_bits = config.group * TRIT_BITS
-        table = Memory(shape=group_bits, depth=1 << group_bits, init=_pick_table(config.group))
+        # As logic: a memory with so many ports takes Yosys more than 20 GB to map to an ECP5.
+        table = Memory(
+            shape=group_bits,
+            depth=1 << group_bits,
+            init=_pick_table(config.group),
+            attrs={"rom_style": "logic"},
+        )
         m.submodules.table = table
         picks = []
         for place in range(config.tree_inputs):
