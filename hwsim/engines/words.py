@@ -337,11 +337,12 @@ class Words:
 
     def _owed_places(self, level: int) -> Array:
         """Return for each word of a level where the term stands that it owes a correction for."""
+        places: Array = self._layer.places
         nodes = np.arange(len(self.widths[level]))
         if self._core.owed == _SIGN:
-            return self._layer.places[nodes << level]
+            return places[nodes << level]
         if self._core.owed == _CARRY:
-            return self._layer.places[np.minimum(nodes + 1 << level, self._core.inputs) - 1]
+            return places[np.minimum(nodes + 1 << level, self._core.inputs) - 1]
         return nodes[:0]
 
     def _prepared(self) -> tuple[Array, list[int]]:

@@ -37,7 +37,7 @@ def stimulus_of(layer: Layer, config: ArrayConfig, stalls: Stalls) -> Stimulus:
     )
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(arrays(lanes=ALL_LANES), memories(), SHAPES, STALLS)
 def test_fast_and_pysim_agree_cycle_for_cycle(
     config: ArrayConfig, memory: dict[str, Any], shape: tuple[int, int, int], stalls: Stalls
@@ -114,7 +114,7 @@ def level_name(config: ArrayConfig, level: int) -> str:
     return f"level{level + (config.lane in ('carry-fold', 'grouped'))}"
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(arrays(most=5, lanes=ALL_LANES), memories(), SHAPES, STALLS)
 def test_registers_hold_what_those_of_the_hardware_do(
     tmp_path_factory: pytest.TempPathFactory,
