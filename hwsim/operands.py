@@ -155,4 +155,5 @@ def _absmax_int8(weight: NDArray[np.floating]) -> NDArray[np.int8]:
     exact = weight.astype(np.float64)
     largest = np.abs(exact).max(axis=1, keepdims=True)
     scale = np.divide(127, largest, out=np.zeros_like(largest), where=largest > 0)
-    return np.rint(exact * scale).astype(np.int8)
+    quantized: NDArray[np.int8] = np.rint(exact * scale).astype(np.int8)
+    return quantized

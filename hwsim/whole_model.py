@@ -267,7 +267,7 @@ def _interval(values: NDArray[np.float64], population: int) -> tuple[float, floa
 
     A single value has a mean, but says nothing about the width.
     """
-    from scipy import stats
+    from scipy import stats  # type: ignore[import-untyped]
 
     count = len(values)
     mean = float(values.mean())
@@ -393,7 +393,7 @@ def _all_checked(values: Sequence[bool | None]) -> bool | None:
 
 def write_results(folder: str | Path, content: Mapping[str, Any]) -> None:
     """Write ``results.json`` and ``layers.parquet``: a row a layer, columns as ``cycles.total``."""
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,9 +6,9 @@ import typer
 
 from hwsim.cli.array import array_options
 from hwsim.config import ArrayConfig
+from hwsim.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from hwsim.activity import Activity
@@ -27,10 +27,14 @@ def demo(
 
     Exit code 1 if the answer is wrong.
     """
+    import numpy as np
+
     from hwsim import adder, engines
     from hwsim.energy import price
     from hwsim.energy_tables import EnergyTable
 
+    if array.lane == "fp16":
+        raise InputError("demo: the model's scales are applied to integers; lane fp16 has none")
     table = EnergyTable.load()
     model = adder.Adder.load()
     spent: list[Activity] = []
@@ -38,7 +42,7 @@ def demo(
     def linear(layer: "Layer") -> "NDArray[np.int32]":
         run = engines.run(layer, array, engine=engine)
         spent.append(run.activity)
-        return run.outputs
+        return run.outputs.astype(np.int32)
 
     digits: list[int] = []
     answers = model.generate(question, linear)

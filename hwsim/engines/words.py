@@ -340,9 +340,11 @@ class Words:
         places: Array = self._layer.places
         nodes = np.arange(len(self.widths[level]))
         if self._core.owed == _SIGN:
-            return places[nodes << level]
+            above: Array = places[nodes << level]
+            return above
         if self._core.owed == _CARRY:
-            return places[np.minimum(nodes + 1 << level, self._core.inputs) - 1]
+            last: Array = places[np.minimum(nodes + 1 << level, self._core.inputs) - 1]
+            return last
         return nodes[:0]
 
     def _prepared(self) -> tuple[Array, list[int]]:

@@ -34,13 +34,10 @@ class Fp16Operator(wiring.Component):
         Rounded to nearest, ties to even.
     """
 
-    a: In(BINARY16.bits)
-    b: In(BINARY16.bits)
-    result: Out(BINARY16.bits)
-
     def __init__(self, function: str):
         self._function = function
-        super().__init__()
+        bits = BINARY16.bits
+        super().__init__({"a": In(bits), "b": In(bits), "result": Out(bits)})
 
     def elaborate(self, platform: object) -> Module:
         """Compute."""

@@ -42,7 +42,7 @@ class GroupedLane(Lane):
             activations.word_select(index, bits).as_signed() for index in range(config.columns)
         ]
         values += [Const(0, signed(bits))] * (-config.columns % config.group)
-        sums = []
+        sums: list[Value] = []
         for at in range(0, len(values), config.group):
             made: dict[tuple[int, ...], Value] = {}
             for pattern in patterns(config.group):
