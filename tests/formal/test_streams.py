@@ -141,7 +141,7 @@ def test_weight_tile(rows: int, columns: int, bus: int, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "batch", "bus", "bound"),
-    [(1, 1, 8, None), (2, 1, 24, 16), (2, 2, 8, 16), (3, 2, 16, 16)],
+    [(1, 1, 8, None), (2, 1, 24, 10), (2, 2, 8, 10), (3, 2, 16, 10)],
 )
 def test_result_serializer(
     rows: int, batch: int, bus: int, bound: int | None, tmp_path: Path
