@@ -196,6 +196,13 @@ class ArrayConfig(BaseModel):
             raise InputError(f"{path}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not a TOML file: {error}") from error
+        except RecursionError as error:
+            raise InputError(f"{path}: not a TOML file: nested too deeply") from error
+        for key in fields:
+            if key not in cls.model_fields:
+                known = ", ".join(cls.model_fields)
+                shown = key if key.isprintable() else ascii(key)
+                raise InputError(f"{path}: {shown}: no such field; known: {known}")
         return cls.make(where=str(path), **fields)
 
     @property

@@ -1,6 +1,7 @@
 """Writing files so that they are there complete, or not at all."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,7 +14,9 @@ from hwsim.errors import InputError
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and put what is written there in its place.
 
-    If the body raises, the temporary file is removed and `path` stays as it was.
+    If the body raises, the temporary file is removed and `path` stays as it was. A link stays one:
+    the file that it leads to is replaced. What is there and no file, such as a pipe or
+    ``/dev/null``, is not replaced but written to.
 
     Raises
     ------
@@ -21,16 +24,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
         If the file cannot be written there.
     """
     path = Path(path)
+    target = Path(os.path.realpath(path))
+    is_special = target.exists() and not target.is_file() and not target.is_dir()
     temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        folder = None if is_special else target.parent
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=folder)
         os.close(handle)
         temporary = Path(name)
         yield temporary
+        if is_special:
+            with open(temporary, "rb") as source, open(target, "wb") as sink:
+                shutil.copyfileobj(source, sink)
+            return
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
@@ -49,3 +59,17 @@ def write_together(folder: str | Path, contents: Mapping[str, str]) -> None:
     with ExitStack() as stack:
         for name, content in contents.items():
             stack.enter_context(replacing(Path(folder) / name)).write_text(content)
+
+
+def make_folder(path: str | Path) -> None:
+    """Make a folder, and those that it is in, unless it is there.
+
+    Raises
+    ------
+    InputError
+        If that cannot be done.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be made a folder: {error.strerror or error}") from error

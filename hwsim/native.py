@@ -10,6 +10,8 @@ from pathlib import Path
 
 import platformdirs
 
+from hwsim.files import make_folder
+
 
 class CompilerError(RuntimeError):
     """A compiler refused what it was given; the message is its own."""
@@ -37,7 +39,7 @@ def cached(prefix: str, suffix: str, parts: Iterable[str], make: Callable[[Path]
     cache = Path(platformdirs.user_cache_dir("hwsim"))
     file = cache / f"{prefix}-{key.hexdigest()[:32]}{suffix}"
     if not file.exists():
-        cache.mkdir(parents=True, exist_ok=True)
+        make_folder(cache)
         with tempfile.TemporaryDirectory(dir=cache, prefix="build-") as folder:
             make(Path(folder)).replace(file)
     return file

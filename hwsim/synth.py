@@ -21,6 +21,7 @@ import platformdirs
 from hwsim import ccu2c, pnr, yosys
 from hwsim.config import ArrayConfig
 from hwsim.errors import InputError
+from hwsim.files import make_folder
 from hwsim.layer import Layer
 from hwsim.rtl.emit import Design, emit, emit_lanes
 from hwsim.rtl.lanes import LANE_MODULE
@@ -355,7 +356,7 @@ def _cached(name: str, build: Callable[[Path], None]) -> Path:
     cache = Path(platformdirs.user_cache_dir("hwsim"))
     folder = cache / name
     if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
+        make_folder(cache)
         with tempfile.TemporaryDirectory(dir=cache, prefix="build-") as temporary:
             made = Path(temporary) / name
             made.mkdir()

@@ -92,6 +92,8 @@ def read(path: str | Path) -> Trace:
         If it is not a trace, naming the file and what is wrong.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is not a file")
     with _opened(path) as file:
         metadata = file.metadata() or {}
         if metadata.get("format") != FORMAT:

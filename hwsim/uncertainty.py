@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hwsim.energy import Bill
 from hwsim.energy_tables import Bound, EnergyTable, Key
+from hwsim.errors import InputError
 
 Floats = NDArray[np.float64]
 
@@ -63,7 +64,9 @@ class Quotient:
 
     def at(self, figures: Floats) -> Floats:
         """Evaluate at figures of the rows, shape (..., rows)."""
-        quotient: Floats = (figures @ self.numerator) / (figures @ self.denominator + self.constant)
+        with np.errstate(all="ignore"):
+            divisor = figures @ self.denominator + self.constant
+            quotient: Floats = (figures @ self.numerator) / divisor
         return quotient
 
 
@@ -78,10 +81,12 @@ def bounds(quotient: Quotient, table: EnergyTable) -> Interval:
 
     def extreme(sign: float) -> float:
         best = float(quotient.at(value))
+        if not np.isfinite(best):
+            raise InputError("energies of the table give no finite figure: zero or too large")
         while True:
             gain = sign * (quotient.numerator - best * quotient.denominator)
             reached = float(quotient.at(np.where(gain > 0, high, low)))
-            if sign * (reached - best) <= abs(best) * 1e-12:
+            if not sign * (reached - best) > abs(best) * 1e-12:
                 return best
             best = reached
 

@@ -23,7 +23,7 @@ from hwsim.config import ArrayConfig
 from hwsim.engines import Run
 from hwsim.engines.stalls import Stalls
 from hwsim.errors import InputError
-from hwsim.files import replacing, write_atomically
+from hwsim.files import make_folder, replacing, write_atomically
 from hwsim.layer import Layer
 from hwsim.models import ModelShape
 from hwsim.operands import Kind, Operands, operands_of, reference
@@ -352,14 +352,15 @@ class _Store:
         return self._folder / f"{source.name.replace('/', '_')}-{key}.json"
 
     def get(self, source: Source) -> dict[str, Any] | None:
-        path = self._path(source)
-        if not path.exists():
+        try:
+            result = json.loads(self._path(source).read_text())
+        except (OSError, ValueError):  # not there, or not what was written
             return None
-        result: dict[str, Any] = json.loads(path.read_text())
-        return result
+        complete = isinstance(result, dict) and result.keys() >= {"layer", "cycles", "activity"}
+        return result if complete else None
 
     def put(self, source: Source, result: Mapping[str, Any]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         write_atomically(self._path(source), json.dumps(result))
 
 
@@ -396,7 +397,7 @@ def write_results(folder: str | Path, content: Mapping[str, Any]) -> None:
     import pandas as pd  # type: ignore[import-untyped]
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_atomically(folder / "results.json", json.dumps(content, indent=2) + "\n")
     with replacing(folder / "layers.parquet") as temporary:
         pd.json_normalize(list(content["layers"])).to_parquet(temporary, index=False)

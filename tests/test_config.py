@@ -187,3 +187,13 @@ def test_derived_widths() -> None:
         0,
     ]
     assert ArrayConfig(columns=1).lane_latency == 0
+
+
+@pytest.mark.parametrize("text", ['where = "x"', "cls = 4", '"a\\nb" = 1', "x = " + "[" * 3000])
+def test_a_file_with_other_keys_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "array.toml"
+    file.write_text(text)
+    with pytest.raises(InputError) as caught:
+        ArrayConfig.from_toml(file)
+    assert str(caught.value).startswith(str(file))
+    assert "\n" not in str(caught.value)

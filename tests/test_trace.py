@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -289,3 +290,11 @@ def test_a_folder_or_nothing_at_all_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "none.safetensors"
     refused(path, "no such file", lambda: read_layer(str(path)))
     refused(path, "no such file", lambda: read_layer(f"{path}:a"))
+
+
+def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.safetensors"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path):
+        with pytest.raises(InputError, match="is not a file"):
+            read(path)

@@ -8,6 +8,7 @@ from toytable import write_table
 
 from hwsim.energy import Bill, Charge
 from hwsim.energy_tables import EnergyTable, Key
+from hwsim.errors import InputError
 from hwsim.uncertainty import Quotient, bounds, sample, sensitivities
 
 ADD, MUL, DRAM = Key("u", "add", "int8"), Key("u", "mul", "int8"), Key("u", "dram", "hbm2")
@@ -66,3 +67,9 @@ def test_sensitivities_by_hand(table) -> None:
     ratio = sensitivities(Quotient.of(bill(10, 0, 0), bill(1, 0, 1)), table)
     assert [s.key for s in ratio] == [ADD, DRAM]
     assert sum(s.elasticity for s in ratio) == pytest.approx(0)  # units cancel
+
+
+def test_energies_without_a_finite_figure_are_refused(table) -> None:
+    nothing = Quotient.of(bill(0, 0, 0), bill(0, 0, 0))
+    with pytest.raises(InputError, match="no finite figure"):
+        bounds(nothing, table)

@@ -128,6 +128,15 @@ def test_results_are_written_as_json_and_parquet(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["layers.parquet", "results.json"]
 
 
+def test_a_kept_result_that_is_damaged_is_made_again(tmp_path: Path) -> None:
+    (first,) = run_model(SOURCES[:1], PLAN, folder=tmp_path)
+    (kept,) = (tmp_path / "layers").iterdir()
+    for damage in ("", "[]", '{"layer": 1}'):
+        kept.write_text(damage)
+        (again,) = run_model(SOURCES[:1], PLAN, folder=tmp_path)
+        assert again["cycles"] == first["cycles"]
+
+
 class TestSample:
     SOURCE = SeededSource(
         name="x", out_features=78, in_features=20, tokens=2, zero_fraction=0.4, seed=3

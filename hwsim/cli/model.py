@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hwsim.cli.output import print_table, step_bar, write_json
+from hwsim.errors import InputError
 
 if TYPE_CHECKING:
     from hwsim.whole_model import Plan, Source
@@ -20,7 +21,7 @@ def simulate_model(
     plan: "Plan",
     *,
     tokens: int | None,
-    zero_fraction: float,
+    zero_fraction: float | None,
     jobs: int,
     folder: Path | None,
     json_file: str | None,
@@ -53,15 +54,20 @@ def simulate_model(
 
 
 def _sources(
-    model: str, *, tokens: int | None, zero_fraction: float, seed: int
+    model: str, *, tokens: int | None, zero_fraction: float | None, seed: int
 ) -> "tuple[list[Source], str]":
     """Return the layers, and in words what their data are."""
     from hwsim import whole_model
     from hwsim.models import find_model
 
     if model.endswith(".safetensors"):
+        if zero_fraction is not None:
+            raise InputError(
+                "--zero-fraction is for the shape of a model; a trace has its own zeros"
+            )
         return whole_model.sources_of_trace(model, tokens=tokens), "the trace's own"
     shape = find_model(model)
+    zero_fraction = whole_model.ZERO_FRACTION if zero_fraction is None else zero_fraction
     sources = whole_model.sources_of_shape(
         shape, tokens=1 if tokens is None else tokens, zero_fraction=zero_fraction, seed=seed
     )
@@ -79,7 +85,10 @@ def _print(content: dict[str, Any]) -> None:
     rows = [(name, f"{n:,}", f"{n / total:.1%}") for name, n in content["cycles"].items()]
     print_table("Cycles", ("cause", "cycles", "share"), rows)
     macs = content["activity"]["macs"]
-    print(f"predicted from the shapes: {content['predicted_cycles']:,} cycles")
+    if content["predicted_cycles"] is None:
+        print(f"without stalls it would take {content['stall_free_cycles']:,} cycles")
+    else:
+        print(f"predicted from the shapes: {content['predicted_cycles']:,} cycles")
     print(f"{macs:,} MACs, {content['activity']['nonzero_macs'] / macs:.1%} not with zero")
     for scope, energy in content["energy_pj"].items():
         pj = energy["total"]

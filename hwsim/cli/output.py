@@ -1,6 +1,7 @@
 """Printing: tables for people, JSON for machines, progress on a terminal."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,11 +9,28 @@ from typing import Annotated, Any
 
 import typer
 
+from hwsim.errors import InputError
 from hwsim.files import write_atomically
 
 JsonFile = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="write JSON to a file, or - for stdout")
 ]
+
+
+def distinct_files(outputs: Sequence[str], inputs: Sequence[str]) -> None:
+    """Refuse to write over what is read, or to write one file twice.
+
+    Raises
+    ------
+    InputError
+        Naming the file.
+    """
+    seen = [os.path.realpath(name) for name in inputs if os.path.exists(name)]
+    for name in outputs:
+        path = os.path.realpath(name)
+        if path in seen and (os.path.isfile(path) or not os.path.exists(path)):
+            raise InputError(f"{name}: is read or written already; outputs need files of their own")
+        seen.append(path)
 
 
 def write_json(file: str, content: dict[str, Any]) -> None:
@@ -35,7 +53,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         table.add_column(column, justify="right" if index else "left")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    # Where nobody looks at a screen, nothing is cut to its width.
+    Console(width=None if sys.stdout.isatty() else 240).print(table)
 
 
 @contextmanager

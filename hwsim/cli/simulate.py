@@ -12,7 +12,13 @@ import typer
 
 from hwsim.cli.array import array_options
 from hwsim.cli.gates import SAMPLES, describe_gates, print_gates, write_gates
-from hwsim.cli.output import JsonFile, print_table, progress_bar, write_json
+from hwsim.cli.output import (
+    JsonFile,
+    distinct_files,
+    print_table,
+    progress_bar,
+    write_json,
+)
 from hwsim.config import MULTIPLIER_LANES, ArrayConfig
 from hwsim.errors import InputError
 
@@ -94,7 +100,12 @@ def simulate(
             help="write the timeline, for ui.perfetto.dev or chrome://tracing", show_default=False
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option(help="with --model: layers side by side", min=1)] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="with --model: layers side by side [default: 1]", min=1, show_default=False
+        ),
+    ] = None,
     sample: Annotated[
         int | None,
         typer.Option(
@@ -102,8 +113,14 @@ def simulate(
         ),
     ] = None,
     zero_fraction: Annotated[
-        float, typer.Option(help="with --model NAME: share of zero trits", min=0, max=1)
-    ] = 0.42,
+        float | None,
+        typer.Option(
+            help="with --model NAME: share of zero trits [default: 0.42]",
+            min=0,
+            max=1,
+            show_default=False,
+        ),
+    ] = None,
     results: Annotated[
         Path | None,
         typer.Option(
@@ -156,11 +173,22 @@ def simulate(
             ),
             tokens=tokens,
             zero_fraction=zero_fraction,
-            jobs=jobs,
+            jobs=jobs or 1,
             folder=results,
             json_file=json_file,
         )
         return
+    for name, value in (
+        ("--jobs", jobs),
+        ("--sample", sample),
+        ("--zero-fraction", zero_fraction),
+        ("--results", results),
+    ):
+        if value is not None:
+            raise InputError(f"{name} is for --model")
+    outputs = [p for p in (output, vcd, saif, netlist, profile, json_file) if p not in (None, "-")]
+    inputs = [] if layer is None else [layer, layer.rpartition(":")[0]]
+    distinct_files([*map(str, outputs)], inputs)
     started = time.perf_counter()
     import numpy as np
 
@@ -265,7 +293,9 @@ def _print(result: dict[str, Any]) -> None:
     print_table("Cycles, measured", ("cause", "cycles", "share"), rows)
     if result["predicted_cycles"] is not None:
         print(f"predicted from the shape: {result['predicted_cycles']:,} cycles")
-    print(f"without stalls, at any bandwidth: {result['stall_free_cycles']:,} cycles")
+    if result["predicted_cycles"] != result["stall_free_cycles"]:
+        # The array's own buses make it wait all the same.
+        print(f"if ports never had to wait: {result['stall_free_cycles']:,} cycles")
     macs = result["activity"]["macs"]
     columns = ("pJ a MAC", array["lane"], *(f"{lane}, predicted" for lane in MULTIPLIER_LANES))
     energies = [

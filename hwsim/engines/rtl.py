@@ -23,6 +23,7 @@ from hwsim.activity import Cycles
 from hwsim.config import ArrayConfig
 from hwsim.engines.ports import HardwareHang, Observed, Stimulus
 from hwsim.engines.stalls import PORTS
+from hwsim.files import make_folder
 from hwsim.rtl.emit import Design, emit
 from hwsim.rtl.top import TOP_MODULE
 from hwsim.supply import FRACTION, Supply
@@ -110,7 +111,7 @@ def build(config: ArrayConfig) -> Path:
     cache = Path(platformdirs.user_cache_dir("hwsim"))
     library = cache / f"rtl-{key.hexdigest()[:32]}.so"
     if not library.exists():
-        cache.mkdir(parents=True, exist_ok=True)
+        make_folder(cache)
         with tempfile.TemporaryDirectory(dir=cache, prefix="build-") as folder:
             _compile(design, driver, Path(folder)).replace(library)
     return library
@@ -142,7 +143,12 @@ def _compile(design: Design, driver: str, folder: Path) -> Path:
 
 @functools.cache
 def _load(config: ArrayConfig) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(build(config)))
+    file = build(config)
+    try:
+        library = ctypes.CDLL(str(file))
+    except OSError:  # what is kept is damaged
+        file.unlink()
+        library = ctypes.CDLL(str(build(config)))
     library.hwsim_create.restype = ctypes.c_void_p
     library.hwsim_destroy.argtypes = [ctypes.c_void_p]
     library.hwsim_run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]

@@ -198,3 +198,38 @@ def test_gates_are_priced_and_written(folder: Path) -> None:
 
 def total_of(result: dict, scope: str) -> float:
     return sum(result["energy_pj"][scope].values())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--output", "t.safetensors"), "t.safetensors: is read or written already"),
+        (("--output", "x", "--json", "x"), "x: is read or written already"),
+        (("--jobs", "2"), "--jobs is for --model"),
+        (("--zero-fraction", "0.1"), "--zero-fraction is for --model"),
+    ],
+)
+def test_options_that_would_be_lost_are_refused(
+    folder: Path, options: tuple[str, ...], message: str
+) -> None:
+    before = (folder / "t.safetensors").read_bytes()
+    done = hwsim("simulate", "--layer", "t.safetensors", *SMALL, *options, folder=folder, code=2)
+    assert message in done.stderr
+    assert (folder / "t.safetensors").read_bytes() == before
+
+
+def test_a_model_is_run_with_stalls(folder: Path) -> None:
+    options = ("--model", "t.safetensors", *SMALL, "--stall-rate", 0.3)
+    assert "without stalls it would take" in hwsim("simulate", *options, folder=folder).stdout
+
+
+def test_a_damaged_build_is_made_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    options = ("--layer", "t.safetensors", *SMALL[:-1], "rtl", "--check")
+    hwsim("simulate", *options, folder=folder)
+    (library,) = (folder / "cache" / "hwsim").glob("rtl-*.so")
+    library.write_bytes(b"nonsense")
+    assert "outputs equal numpy" in hwsim("simulate", *options, folder=folder).stdout
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "t.safetensors"))
+    done = hwsim("simulate", *options, folder=folder, code=2)
+    assert "cannot be made a folder" in done.stderr
