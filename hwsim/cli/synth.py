@@ -26,8 +26,7 @@ def synth(
         bool,
         typer.Option(
             "--pnr",
-            help="place and route, for the clock (ecp5 only): a minute per seed for 4 x 16, "
-            "ten for 16 x 64",
+            help="place and route, for the clock (ecp5 only); says before about how long it takes",
         ),
     ] = False,
     seeds: Annotated[
