@@ -286,7 +286,7 @@ def test_a_type_that_numpy_does_not_have_is_refused(tmp_path: Path, dtype: str) 
 
 
 def test_a_folder_or_nothing_at_all_is_refused(tmp_path: Path) -> None:
-    refused(tmp_path, "directory|device|safetensors", lambda: read_layer(str(tmp_path)))
+    refused(tmp_path, "is not a file", lambda: read_layer(str(tmp_path)))
     path = tmp_path / "none.safetensors"
     refused(path, "no such file", lambda: read_layer(str(path)))
     refused(path, "no such file", lambda: read_layer(f"{path}:a"))
