@@ -127,7 +127,7 @@ def test_a_table_that_would_change_the_carry_stays_where_it_is() -> None:
     assert repr(netlist) == before
 
 
-@pytest.mark.slow
+@pytest.mark.unsettled
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(
     "fields",

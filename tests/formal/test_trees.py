@@ -237,9 +237,21 @@ def check_sum(
     ), node
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("pipeline", [0, 1])
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize(
+    ("lane", "pipeline"),
+    [
+        pytest.param(
+            lane,
+            pipeline,
+            # Without registers, three activations a group have not been seen to end.
+            marks=pytest.mark.unsettled
+            if (lane, pipeline) == ("grouped-3", 0)
+            else pytest.mark.slow,
+        )
+        for lane in LANES
+        for pipeline in (0, 1)
+    ],
+)
 def test_every_node_of_a_lane_is_the_sum_of_its_own(
     lane: str, pipeline: int, tmp_path: Path
 ) -> None:

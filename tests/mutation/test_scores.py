@@ -3,7 +3,7 @@ from mutation.blocks import BLOCKS
 from mutation.run import score
 
 
-@pytest.mark.mutation
+@pytest.mark.unsettled
 @pytest.mark.parametrize("name", BLOCKS)
 def test_the_default_tests_of_a_block_kill_its_mutants(name: str) -> None:
     result = score(BLOCKS[name]())
