@@ -237,13 +237,13 @@ def check_sum(
     ), node
 
 
+# Without registers, the tree of three activations a group has not been seen to end.
 @pytest.mark.parametrize(
     ("lane", "pipeline"),
     [
         pytest.param(
             lane,
             pipeline,
-            # Without registers, three activations a group have not been seen to end.
             marks=pytest.mark.unsettled
             if (lane, pipeline) == ("grouped-3", 0)
             else pytest.mark.slow,
