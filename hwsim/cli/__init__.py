@@ -10,6 +10,8 @@ import typer
 from hwsim.cli import bench, demo, energy, report, simulate, synth, tables, trace, verilog
 from hwsim.errors import InputError
 
+_UsageError = typer.BadParameter.__mro__[1]  # Typer does not export it
+
 app = typer.Typer(
     name="hwsim",
     help="Simulate and price multiplier-free hardware for 1-bit language models.",
@@ -31,10 +33,14 @@ app.add_typer(tables.app, name="tables")
 def main() -> None:
     """Run the command line: exit codes 0 done, 1 check failed, 2 bad input, 130 interrupted."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except InputError as error:
         print(f"hwsim: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
+    except _UsageError as error:
+        message = " ".join(error.format_message().split())
+        # Without a command there is no message: what is shown is the help.
+        print(f"hwsim: {message}", file=sys.stderr) if message else error.show()
+    except (KeyboardInterrupt, typer.Abort):
         print("hwsim: interrupted", file=sys.stderr)
         sys.exit(130)
+    sys.exit(2)
