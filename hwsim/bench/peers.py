@@ -58,7 +58,9 @@ def _verilator(job: Job, folder: Path) -> Callable[[], Work]:
     }
     flags = " ".join(f"-D{name}={bits // 8}" for name, bits in widths.items())
     _call(
+        # One file: the wheel's precompiled header is not found when there are more.
         ["verilator", "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast",
+         "--output-split", "0",
          "--x-initial", "fast", "-CFLAGS", f"-O3 -march=native {flags}", "-Wno-fatal",
          "--top-module", "hwsim_core", "core.v", "main.cc"],
         folder,
