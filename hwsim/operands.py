@@ -145,6 +145,12 @@ def _float_type(config: ArrayConfig) -> type[np.floating]:
     return np.float16 if config.accumulator_bits == 16 else np.float32
 
 
+def matches(outputs: NDArray[np.generic], operands: Operands, config: ArrayConfig) -> bool:
+    """Say whether outputs are what the array must give: see `reference`. Any NaN equals any NaN."""
+    expected = reference(operands, config)
+    return bool(np.array_equal(outputs, expected, equal_nan=config.lane == "fp16"))
+
+
 def _seeded(layer: Layer, seed: int) -> NDArray[np.float64]:
     # The mean of |x| of a normal distribution is its deviation x sqrt(2 / pi).
     deviation = float(layer.weight_scale) * np.sqrt(np.pi / 2)

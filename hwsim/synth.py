@@ -4,7 +4,6 @@ Yosys maps the core and, by themselves, its lanes; nextpnr places and routes. Al
 than a moment is kept in the user's cache folder, under a key of everything that went into it.
 """
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -12,16 +11,13 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from hwsim import ccu2c, pnr, yosys
+from hwsim.cache import cached
 from hwsim.config import ArrayConfig
 from hwsim.errors import InputError
-from hwsim.files import make_folder
 from hwsim.layer import Layer
 from hwsim.rtl.emit import Design, emit, emit_lanes
 from hwsim.rtl.lanes import LANE_MODULE
@@ -318,11 +314,9 @@ def _map(design: Design, config: ArrayConfig, name: str) -> Path:
     """Return the folder with netlist and statistics of a design, made now unless it is there."""
     target = TARGETS[name]
     first, last = _script(design, config, target), _finish(design)
-    versions = [metadata.version(package) for package in ("hwsim", "pyosys")]
     source = Path(ccu2c.__file__).read_text() if name == "ecp5" else ""
-    key = _key(*versions, first, last, source, design.rtlil, design.verilog)
 
-    def build(folder: Path) -> None:
+    def build(folder: Path) -> Path:
         (folder / "design.il").write_text(design.rtlil)
         (folder / "design.v").write_text(design.verilog)
         yosys.run(first, folder=folder)
@@ -333,40 +327,20 @@ def _map(design: Design, config: ArrayConfig, name: str) -> Path:
         yosys.run(last, folder=folder)
         for file in ("mapped.json", "packed.json"):
             (folder / file).unlink()
+        return folder
 
-    return _cached(f"synth-{key}", build)
+    return cached("synth", "", (first, last, source, design.rtlil, design.verilog), build)
 
 
 def _route(core: Path, seed: int) -> pnr.Route:
     harness = pnr.harness(core / "netlist.json")
-    key = _key(core.name, harness, str(seed), *pnr.fingerprint())
 
-    def build(folder: Path) -> None:
+    def build(folder: Path) -> Path:
         pnr.run(harness, core / "netlist.json", folder, seed=seed)
+        return folder
 
-    return pnr.Route.read(_cached(f"route-{key}", build), seed)
-
-
-def _key(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-
-
-def _cached(name: str, build: Callable[[Path], None]) -> Path:
-    """Return a folder of the cache; `build` fills it under another name if it is not there."""
-    cache = Path(platformdirs.user_cache_dir("hwsim"))
-    folder = cache / name
-    if not folder.exists():
-        make_folder(cache)
-        with tempfile.TemporaryDirectory(dir=cache, prefix="build-") as temporary:
-            made = Path(temporary) / name
-            made.mkdir()
-            build(made)
-            try:
-                made.rename(folder)
-            except OSError:  # another process was faster
-                if not folder.exists():
-                    raise
-    return folder
+    parts = (core.name, harness, str(seed), *pnr.fingerprint())
+    return pnr.Route.read(cached("route", "", parts, build), seed)
 
 
 def _resources(folder: Path, config: ArrayConfig, target: str) -> Resources:

@@ -26,7 +26,7 @@ from hwsim.errors import InputError
 from hwsim.files import make_folder, replacing, write_atomically
 from hwsim.layer import Layer
 from hwsim.models import ModelShape
-from hwsim.operands import Kind, Operands, operands_of, reference
+from hwsim.operands import Kind, Operands, matches, operands_of
 from hwsim.predict import predict
 from hwsim.results import describe
 
@@ -216,11 +216,7 @@ def run_layer(source: Source, plan: Plan) -> dict[str, Any]:
 def _run(layer: Layer, fed: Operands, plan: Plan) -> tuple[Run, bool | None]:
     """Run a layer; say whether its outputs are right, if that is asked for."""
     run = engines.run(layer, plan.config, engine=plan.engine, operands=fed, stalls=plan.stalls)
-    if not plan.check:
-        return run, None
-    expected = reference(fed, plan.config)
-    same = np.array_equal(run.outputs, expected, equal_nan=plan.config.lane == "fp16")
-    return run, bool(same)
+    return run, matches(run.outputs, fed, plan.config) if plan.check else None
 
 
 def _run_sample(layer: Layer, fed: Operands, plan: Plan, sample: int) -> dict[str, Any]:

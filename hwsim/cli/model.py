@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hwsim.cli.output import print_table, step_bar, write_json
+from hwsim.cli.output import print_cycles, step_bar, write_json
 from hwsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,9 +81,7 @@ def _print(content: dict[str, Any]) -> None:
         f"{array['columns']} {array['lane']} lanes, batch {array['batch']}, engine "
         f"{content['engine']}"
     )
-    total = content["cycles"]["total"]
-    rows = [(name, f"{n:,}", f"{n / total:.1%}") for name, n in content["cycles"].items()]
-    print_table("Cycles", ("cause", "cycles", "share"), rows)
+    print_cycles("Cycles", content["cycles"])
     macs = content["activity"]["macs"]
     if content["predicted_cycles"] is None:
         print(f"without stalls it would take {content['stall_free_cycles']:,} cycles")

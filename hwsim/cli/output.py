@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -57,6 +57,13 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     Console(width=None if sys.stdout.isatty() else 240).print(table)
 
 
+def print_cycles(title: str, cycles: Mapping[str, int]) -> None:
+    """Print cycles by cause, `total` among them, with their shares of it."""
+    total = cycles["total"]
+    rows = [(name, f"{count:,}", f"{count / total:.1%}") for name, count in cycles.items()]
+    print_table(title, ("cause", "cycles", "share"), rows)
+
+
 @contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show progress on stderr, if that is a terminal; give the function that is told how far."""
@@ -73,14 +80,17 @@ def progress_bar(description: str, total: int) -> Iterator[Callable[[int], None]
 
 @contextmanager
 def status(description: str) -> Iterator[Callable[[str], None]]:
-    """Show what is being done on stderr, if that is a terminal; give the function that is told."""
+    """Show what is being done, and for how long, on a terminal; give the function that is told."""
     if not sys.stderr.isatty():
         yield lambda what: None
         return
     from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    with Console(stderr=True).status(description) as shown:
-        yield lambda what: shown.update(f"{description}: {what}")
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda what: progress.update(task, description=f"{description}: {what}")
 
 
 @contextmanager

@@ -113,7 +113,7 @@ def report(
 def _with_run(inputs: "Inputs", layer: str | None, run: Path | None, engine: str) -> "Inputs":
     """Return the inputs with what a layer's run showed."""
     from hwsim import engines
-    from hwsim.cli.simulate import Activations, read_layer
+    from hwsim.cli.layer import SHIPPED, read_layer
     from hwsim.config import PRESETS, preset
     from hwsim.reports.inputs import inputs_with
     from hwsim.reports.layer import LayerRun
@@ -122,7 +122,7 @@ def _with_run(inputs: "Inputs", layer: str | None, run: Path | None, engine: str
     if run is not None:
         result = _read_run(run)
     else:
-        data = read_layer(layer, None, Activations.trace, 0)
+        data = read_layer(layer or SHIPPED)
         # Without a layer, the run of `hwsim simulate` without options.
         array = inputs.array if layer is not None else preset(next(iter(PRESETS)))
         steps = engines.schedule_of(data, array).steps

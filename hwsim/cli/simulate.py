@@ -4,17 +4,27 @@ import json
 import sys
 import time
 from enum import StrEnum
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from hwsim.cli.array import array_options
 from hwsim.cli.gates import SAMPLES, describe_gates, print_gates, write_gates
+from hwsim.cli.layer import (
+    SHIPPED,
+    Activations,
+    ActivationsOption,
+    OperandKind,
+    OperandsOption,
+    Seed,
+    Tokens,
+    read_layer,
+)
 from hwsim.cli.output import (
     JsonFile,
     distinct_files,
+    print_cycles,
     print_table,
     progress_bar,
     write_json,
@@ -22,19 +32,7 @@ from hwsim.cli.output import (
 from hwsim.config import MULTIPLIER_LANES, ArrayConfig
 from hwsim.errors import InputError
 
-if TYPE_CHECKING:
-    from hwsim.layer import Layer
-
 EXAMPLE = "Example: hwsim simulate --layer model.safetensors:blocks.0.ffn.up --rows 8 --check"
-SHIPPED_TRACE = "adder-trace.safetensors"
-SHIPPED_LAYER = "blocks.0.ffn.up"
-
-
-class Activations(StrEnum):
-    """Where activations come from."""
-
-    trace = "trace"
-    random = "random"
 
 
 class Pricing(StrEnum):
@@ -42,13 +40,6 @@ class Pricing(StrEnum):
 
     table = "table"
     gates = "gates"
-
-
-class OperandKind(StrEnum):
-    """What the baselines' lanes are fed with."""
-
-    trace = "trace"
-    full = "full"
 
 
 @array_options
@@ -67,21 +58,14 @@ def simulate(
         ),
     ] = None,
     engine: Annotated[str, typer.Option(help="pysim, rtl, fast or gates")] = "rtl",
-    tokens: Annotated[
-        int | None, typer.Option(help="take the first TOKENS tokens", show_default=False)
-    ] = None,
-    activations: Annotated[
-        Activations, typer.Option(help="the trace's own, or random int8")
-    ] = Activations.trace,
-    seed: Annotated[int, typer.Option(help="of random activations and weights", min=0)] = 0,
+    tokens: Tokens = None,
+    activations: ActivationsOption = Activations.trace,
+    seed: Seed = 0,
     stall_rate: Annotated[
         float, typer.Option(help="how often sources and sinks wait: 0 <= rate < 1")
     ] = 0.0,
     stall_seed: Annotated[int, typer.Option(help="of the stalls", min=0)] = 0,
-    operands: Annotated[
-        OperandKind,
-        typer.Option(help="for int8 and fp16: the trace's values, or weights that are not ternary"),
-    ] = OperandKind.trace,
+    operands: OperandsOption = OperandKind.trace,
     check: Annotated[
         bool, typer.Option("--check", help="compare the outputs with numpy; exit 1 if they differ")
     ] = False,
@@ -195,10 +179,10 @@ def simulate(
     from hwsim import engines
     from hwsim.engines.ports import Stimulus
     from hwsim.engines.stalls import Stalls
-    from hwsim.operands import operands_of, reference
+    from hwsim.operands import matches, operands_of
     from hwsim.results import describe
 
-    data = read_layer(layer, tokens, activations, seed)
+    data = read_layer(layer or SHIPPED, tokens, activations, seed)
     fed = operands_of(data, array, kind=operands.value, seed=seed)
     stalls = Stalls(stall_rate, stall_seed)
     options: dict[str, Any] = {}
@@ -223,10 +207,7 @@ def simulate(
         run = engines.run(
             data, array, engine=engine, operands=fed, stalls=stalls, progress=report, **options
         )
-    checked = None
-    if check:
-        expected = reference(fed, array)
-        checked = bool(np.array_equal(run.outputs, expected, equal_nan=array.lane == "fp16"))
+    checked = matches(run.outputs, fed, array) if check else None
     if output is not None:
         from hwsim.files import replacing
 
@@ -260,26 +241,6 @@ def simulate(
         raise typer.Exit(1)
 
 
-def read_layer(
-    address: str | None, tokens: int | None, activations: Activations, seed: int
-) -> "Layer":
-    """Return the layer that a command is about: without an address, the shipped one."""
-    from hwsim import trace
-
-    if address is None:
-        with resources.as_file(resources.files("hwsim.data") / SHIPPED_TRACE) as file:
-            layer = trace.read(file).layer(SHIPPED_LAYER)
-    else:
-        layer = trace.read_layer(address)
-    if activations is Activations.random:
-        return layer.with_random_activation(1 if tokens is None else tokens, seed)
-    if layer.activation is None:
-        raise InputError(
-            f"layer {layer.name}: has no activations; --activations random --seed S makes some"
-        )
-    return layer if tokens is None else layer.take(tokens)
-
-
 def _print(result: dict[str, Any]) -> None:
     layer, array, cycles = result["layer"], result["array"], result["cycles"]
     print(
@@ -288,9 +249,7 @@ def _print(result: dict[str, Any]) -> None:
         f"{array['rows']} x {array['columns']} {array['lane']} lanes, batch {array['batch']}, "
         f"engine {result['engine']}"
     )
-    total = cycles["total"]
-    rows = [(name, f"{count:,}", f"{count / total:.1%}") for name, count in cycles.items()]
-    print_table("Cycles, measured", ("cause", "cycles", "share"), rows)
+    print_cycles("Cycles, measured", cycles)
     if result["predicted_cycles"] is not None:
         print(f"predicted from the shape: {result['predicted_cycles']:,} cycles")
     if result["predicted_cycles"] != result["stall_free_cycles"]:

@@ -2,18 +2,14 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from hwsim.cli.array import array_options
-from hwsim.cli.output import JsonFile, print_table, write_json
+from hwsim.cli.layer import read_layer
+from hwsim.cli.output import JsonFile, print_table, status, write_json
 from hwsim.config import ArrayConfig
-
-if TYPE_CHECKING:
-    from hwsim.layer import Layer
 
 EXAMPLE = "Example: hwsim synth --target ecp5 --rows 4 --columns 16 --lane carry-fold --pnr"
 
@@ -52,13 +48,13 @@ def synth(
     layer = None
     if check is not None:
         check_simulator()
-        layer = _layer(check)
+        layer = read_layer(check)
         array = array.for_in_features(layer.in_features)
     chosen = _seeds(seeds) if pnr else ()
     if chosen and sys.stderr.isatty():
         minutes = len(chosen) * expected_minutes(array.rows * array.columns)
         print(f"about {minutes:.0f} minutes, unless it was done before", file=sys.stderr)
-    with _status() as progress:
+    with status("synth") as progress:
         report = synthesize(array, target, seeds=chosen, progress=progress)
         checked = None
         if layer is not None:
@@ -74,13 +70,6 @@ def synth(
         raise typer.Exit(1)
 
 
-def _layer(address: str) -> "Layer":
-    from hwsim.cli.simulate import Activations, read_layer
-
-    shown = None if address == "shipped" else address
-    return read_layer(shown, None, Activations.trace, 0)
-
-
 def _seeds(text: str) -> tuple[int, ...]:
     from hwsim.errors import InputError
 
@@ -91,21 +80,6 @@ def _seeds(text: str) -> tuple[int, ...]:
     if min(seeds) < 0:
         raise InputError(f"--seeds: must not be negative, not {text!r}")
     return seeds
-
-
-@contextmanager
-def _status() -> Iterator[Callable[[str], None]]:
-    """Show on stderr what is being done, and for how long, if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda what: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda what: progress.update(task, description=what)
 
 
 def _print(result: dict[str, Any]) -> None:

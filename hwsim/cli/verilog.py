@@ -8,12 +8,19 @@ from typing import Annotated
 import typer
 
 from hwsim.cli.array import array_options
+from hwsim.cli.layer import (
+    Activations,
+    ActivationsOption,
+    OperandKind,
+    OperandsOption,
+    Seed,
+    Tokens,
+    read_layer,
+)
 from hwsim.cli.output import progress_bar
-from hwsim.cli.simulate import Activations, OperandKind, read_layer
 from hwsim.config import ArrayConfig
 
 EXAMPLE = "Example: hwsim verilog --rows 16 --columns 64 -o core.v --testbench shipped"
-SHIPPED = "shipped"
 
 
 class Registers(StrEnum):
@@ -41,21 +48,14 @@ def verilog(
             "ships with hwsim if it says 'shipped'",
         ),
     ] = None,
-    tokens: Annotated[
-        int | None, typer.Option(help="take the first TOKENS tokens", show_default=False)
-    ] = None,
-    activations: Annotated[
-        Activations, typer.Option(help="the trace's own, or random int8")
-    ] = Activations.trace,
-    seed: Annotated[int, typer.Option(help="of random activations and weights", min=0)] = 0,
+    tokens: Tokens = None,
+    activations: ActivationsOption = Activations.trace,
+    seed: Seed = 0,
     stall_rate: Annotated[
         float, typer.Option(help="how often ports wait in the testbench's run with stalls")
     ] = 0.25,
     stall_seed: Annotated[int, typer.Option(help="of the stalls", min=0)] = 0,
-    operands: Annotated[
-        OperandKind,
-        typer.Option(help="for int8 and fp16: the trace's values, or weights that are not ternary"),
-    ] = OperandKind.trace,
+    operands: OperandsOption = OperandKind.trace,
 ) -> None:
     """Write the array as Verilog, with AXI4-Stream ports: module hwsim_core."""
     from hwsim.files import write_together
@@ -68,8 +68,7 @@ def verilog(
         from hwsim.operands import operands_of
         from hwsim.testbench import make_testbench
 
-        address = None if testbench == SHIPPED else testbench
-        layer = read_layer(address, tokens, activations, seed)
+        layer = read_layer(testbench, tokens, activations, seed)
         schedule = engines.schedule_of(layer, array)
         with progress_bar(f"testbench: {layer.name}", schedule.steps) as report:
             files = make_testbench(

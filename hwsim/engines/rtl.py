@@ -6,24 +6,19 @@ cache folder, under a key of everything that went into it.
 
 import ctypes
 import functools
-import hashlib
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 
-from hwsim import yosys
+from hwsim import native, yosys
 from hwsim.activity import Cycles
+from hwsim.cache import cached
 from hwsim.config import ArrayConfig
 from hwsim.engines.ports import HardwareHang, Observed, Stimulus
 from hwsim.engines.stalls import PORTS
-from hwsim.files import make_folder
 from hwsim.rtl.emit import Design, emit
 from hwsim.rtl.top import TOP_MODULE
 from hwsim.supply import FRACTION, Supply
@@ -92,29 +87,12 @@ class _Job(ctypes.Structure):
     )
 
 
-class CompilerError(RuntimeError):
-    """The compiled simulator could not be built."""
-
-
 def build(config: ArrayConfig) -> Path:
-    """Return the compiled simulator of `config`, built now unless the cache has it.
-
-    Two processes may build the same one at once: each works in a folder of its own and moves the
-    finished file into place.
-    """
+    """Return the compiled simulator of `config`, built now unless the cache has it."""
     design = emit(config)
     driver = resources.files("hwsim.engines").joinpath("driver.cc").read_text()
-    key = hashlib.sha256()
-    versions = [metadata.version(name) for name in ("hwsim", "amaranth", "pyosys", "ziglang")]
-    for part in (*versions, _SCRIPT, *_COMPILE, driver, design.rtlil, design.verilog):
-        key.update(part.encode() + b"\0")
-    cache = Path(platformdirs.user_cache_dir("hwsim"))
-    library = cache / f"rtl-{key.hexdigest()[:32]}.so"
-    if not library.exists():
-        make_folder(cache)
-        with tempfile.TemporaryDirectory(dir=cache, prefix="build-") as folder:
-            _compile(design, driver, Path(folder)).replace(library)
-    return library
+    parts = (_SCRIPT, *_COMPILE, driver, design.rtlil, design.verilog)
+    return cached("rtl", ".so", parts, lambda folder: _compile(design, driver, folder))
 
 
 def _compile(design: Design, driver: str, folder: Path) -> Path:
@@ -123,32 +101,15 @@ def _compile(design: Design, driver: str, folder: Path) -> Path:
     (folder / "driver.cc").write_text(driver)
     yosys.run(_SCRIPT, folder=folder)
     runtime = resources.files("pyosys") / "share/include/backends/cxxrtl/runtime"
-    # The object is linked by itself: letting the compiler link C++ would first build its library.
-    for arguments in (
-        ("c++", *_COMPILE, f"-I{runtime}", "driver.cc", "-o", "driver.o"),
-        ("ld.lld", "-shared", "driver.o", "-o", "driver.so"),
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", "ziglang", *arguments],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if done.returncode:
-            raise CompilerError(f"ziglang {arguments[0]}: {done.stdout.strip()[-2000:]}")
+    native.zig(folder, "c++", *_COMPILE, f"-I{runtime}", "driver.cc", "-o", "driver.o")
+    # Linked by itself: letting the compiler link C++ would first build its library.
+    native.zig(folder, "ld.lld", "-shared", "driver.o", "-o", "driver.so")
     return folder / "driver.so"
 
 
 @functools.cache
 def _load(config: ArrayConfig) -> ctypes.CDLL:
-    file = build(config)
-    try:
-        library = ctypes.CDLL(str(file))
-    except OSError:  # what is kept is damaged
-        file.unlink()
-        library = ctypes.CDLL(str(build(config)))
+    library = native.load(lambda: build(config))
     library.hwsim_create.restype = ctypes.c_void_p
     library.hwsim_destroy.argtypes = [ctypes.c_void_p]
     library.hwsim_run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]

@@ -220,7 +220,7 @@ def build(shared: Code, lane: Code, *, high: bool) -> ctypes.CDLL:
         *lane.text(),
         folder.joinpath("kernel.c").read_text(),
     ]
-    library = ctypes.CDLL(str(native.shared_library("gates", "\n".join(lines), _FLAGS)))
+    library = native.load_c("gates", "\n".join(lines), _FLAGS)
     pointer, count = ctypes.c_void_p, ctypes.c_int64
     library.hwsim_run.argtypes = [pointer, count, count]
     library.hwsim_run.restype = count

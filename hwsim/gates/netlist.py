@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim import native, yosys
+from hwsim import yosys
+from hwsim.cache import cached
 from hwsim.gates.library import Cell, Library
 
 # Adders that meet without a register between them become carry-save trees (`alumacc`, `maccmap`),
@@ -211,7 +212,7 @@ def synthesize(design: str, top: str, library: Library) -> Netlist:
         yosys.run(script, folder=folder)
         return folder / "netlist.json"
 
-    file = native.cached("netlist", ".json", (script, design, library.liberty), make)
+    file = cached("netlist", ".json", (script, design, library.liberty), make)
     return _Reader(json.loads(file.read_text())["modules"][top], top, library).netlist()
 
 

@@ -133,7 +133,7 @@ def timed_toggles(
 @cache
 def _load() -> Any:
     source = (resources.files("hwsim.gates") / "timed.c").read_text()
-    library = ctypes.CDLL(str(native.shared_library("timed", source, _FLAGS)))
+    library = native.load_c("timed", source, _FLAGS)
     pointer = ctypes.c_void_p
     library.hwsim_timed.argtypes = [pointer, ctypes.c_int64, pointer, pointer, pointer, pointer]
     library.hwsim_timed.restype = ctypes.c_int64
