@@ -4,13 +4,15 @@ Each command is a module. Heavy imports stand inside the commands, so that help 
 """
 
 import sys
+from typing import cast
 
 import typer
 
 from hwsim.cli import bench, demo, energy, report, simulate, synth, tables, trace, verilog
 from hwsim.errors import InputError
 
-_UsageError = typer.BadParameter.__mro__[1]  # Typer does not export it
+# Typer does not export the class of all wrong usage.
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 
 app = typer.Typer(
     name="hwsim",
