@@ -35,14 +35,17 @@ app.add_typer(tables.app, name="tables")
 def main() -> None:
     """Run the command line: exit codes 0 done, 1 check failed, 2 bad input, 130 interrupted."""
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
     except InputError as error:
         print(f"hwsim: {error}", file=sys.stderr)
+        code = 2
     except _UsageError as error:
         message = " ".join(error.format_message().split())
         # Without a command there is no message: what is shown is the help.
         print(f"hwsim: {message}", file=sys.stderr) if message else error.show()
+        code = 2
     except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    if code == 130:  # Typer catches some interruptions itself
         print("hwsim: interrupted", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(2)
+    sys.exit(code)

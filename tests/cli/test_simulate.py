@@ -142,6 +142,7 @@ def test_an_interrupted_run_leaves_nothing(folder: Path) -> None:
     os.killpg(run.pid, signal.SIGINT)
     _, errors = run.communicate(timeout=60)
     assert run.returncode == 130, errors
+    assert errors.endswith("hwsim: interrupted\n")
     assert "Traceback" not in errors
     assert [file.name for file in folder.iterdir()] == ["t.safetensors"]
 
