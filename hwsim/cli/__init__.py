@@ -4,6 +4,7 @@ Each command is a module. Heavy imports stand inside the commands, so that help 
 """
 
 import sys
+import warnings
 from typing import cast
 
 import typer
@@ -48,4 +49,5 @@ def main() -> None:
         code = 130
     if code == 130:  # Typer catches some interruptions itself
         print("hwsim: interrupted", file=sys.stderr)
+        warnings.simplefilter("ignore")  # about what will not be finished
     sys.exit(code)

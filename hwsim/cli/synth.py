@@ -47,8 +47,8 @@ def synth(
 
     layer = None
     if check is not None:
-        check_simulator()
         layer = read_layer(check)
+        check_simulator()
         array = array.for_in_features(layer.in_features)
     chosen = _seeds(seeds) if pnr else ()
     if chosen and sys.stderr.isatty():

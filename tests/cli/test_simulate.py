@@ -135,15 +135,20 @@ def test_bad_input_is_one_line(folder: Path, options: tuple[str, ...], message: 
 def test_an_interrupted_run_leaves_nothing(folder: Path) -> None:
     arguments = ("simulate", "--preset", "default-64x64", "--engine", "pysim", "--vcd", "x.vcd")
     run = subprocess.Popen(
-        [*HWSIM, *arguments], cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*HWSIM, *arguments],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Tests that run in the background may have been told to ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not any(file.name.startswith(".x.vcd") for file in folder.iterdir()):
         time.sleep(0.05)
     os.killpg(run.pid, signal.SIGINT)
     _, errors = run.communicate(timeout=60)
     assert run.returncode == 130, errors
-    assert errors.endswith("hwsim: interrupted\n")
-    assert "Traceback" not in errors
+    assert errors == "hwsim: interrupted\n"
     assert [file.name for file in folder.iterdir()] == ["t.safetensors"]
 
 
