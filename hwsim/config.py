@@ -7,7 +7,7 @@ of them can disagree about what is being built.
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -28,7 +28,7 @@ TRITS_PER_BYTE = {"1bit": 8, "2bit": 4, "base3": 5}
 TRIT_BITS = 2
 """Width of a decoded trit: nonzero, negative."""
 
-MEMORIES = ("hbm2", "gddr6", "lpddr5", "lpddr4", "ddr4")
+Memory = Literal["hbm2", "gddr6", "lpddr5", "lpddr4", "ddr4"]
 """Kinds of off-chip memory that the energy tables know."""
 
 _NUMBERS: dict[str, dict[str, Any]] = {
@@ -109,9 +109,7 @@ class ArrayConfig(BaseModel):
     clock_mhz: float = Field(
         1000.0, gt=0, allow_inf_nan=False, description="clock, for times and energies"
     )
-    memory: Literal["hbm2", "gddr6", "lpddr5", "lpddr4", "ddr4"] = Field(
-        "hbm2", description=f"off-chip memory: {', '.join(MEMORIES)}"
-    )
+    memory: Memory = Field("hbm2", description=f"off-chip memory: {', '.join(get_args(Memory))}")
     weight_bandwidth_gb_s: float | None = Field(
         None,
         ge=1e-3,
@@ -228,6 +226,11 @@ class ArrayConfig(BaseModel):
         return self.number == "ternary"
 
     @property
+    def leaf_columns(self) -> int:
+        """Columns of a leaf of the tree: a group, or those that carry-fold sums first."""
+        return CARRY_FOLD_LEAVES if self.lane == "carry-fold" else self.group or 1
+
+    @property
     def tree_inputs(self) -> int:
         """Terms that a lane's adder tree sums: one a column, or one a group of columns."""
         return -(-self.columns // (self.group or 1))
@@ -236,12 +239,9 @@ class ArrayConfig(BaseModel):
     def lane_latency(self) -> int:
         """Cycles from a lane's operands to its next accumulator: the registers in its tree.
 
-        The picks of a grouped lane are a level of their own, so are the first sums of `carry-fold`.
+        What makes one leaf out of several columns is a level of its own.
         """
-        if self.lane == "carry-fold":
-            levels = 1 + tree_levels(-(-self.columns // CARRY_FOLD_LEAVES))
-        else:
-            levels = tree_levels(self.tree_inputs) + (self.lane == "grouped")
+        levels = tree_levels(-(-self.columns // self.leaf_columns)) + (self.leaf_columns > 1)
         return levels // self.pipeline if self.pipeline else 0
 
     @property

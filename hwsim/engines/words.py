@@ -32,7 +32,7 @@ from numba import njit, types
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
-from hwsim.config import CARRY_FOLD_LEAVES, ArrayConfig, tree_levels
+from hwsim.config import ArrayConfig, tree_levels
 from hwsim.groups import patterns, sum_bits
 from hwsim.operands import Operands
 from hwsim.schedule import Schedule
@@ -157,7 +157,7 @@ class Words:
         self._operands = operands
         config = schedule.config
         is_float = config.lane == "fp16"
-        group = CARRY_FOLD_LEAVES if config.lane == "carry-fold" else config.group or 1
+        group = config.leaf_columns
         terms = -(-config.columns // group)
         levels = tree_levels(terms)
         self.widths = _tree_widths(config, group)

@@ -19,7 +19,7 @@ from bitwuzla import Bitwuzla, Kind, Options, Result, Term, TermManager
 from formal.netlist import Bit, Netlist
 from rows import Row
 
-from hwsim.config import CARRY_FOLD_LEAVES, ArrayConfig
+from hwsim.config import ArrayConfig
 
 COLUMNS = 64
 WIDTH = 40  # more bits than any sum here takes
@@ -143,7 +143,7 @@ LANES: dict[str, tuple[dict[str, Any], Claim]] = {
 
 def columns_of(config: ArrayConfig, place: int) -> range:
     """Return the columns that the term at a place sums."""
-    group = config.group or (CARRY_FOLD_LEAVES if config.lane == "carry-fold" else 1)
+    group = config.leaf_columns
     return range(place * group, min((place + 1) * group, config.columns))
 
 
