@@ -141,10 +141,11 @@ def files(figure: Figure, name: str, description: str) -> dict[str, bytes]:
     """
     written = {}
     with house_style(name):
+        figure.set_dpi(_DPI)  # before the layout: text is wider at few dots
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # what fits once fits in every format
-        figure.set_dpi(_DPI)
         for suffix, canvas, background, metadata in _CANVASES:
+            figure.set_dpi(_DPI)  # matplotlib leaves 72 behind an SVG
             figure.set_facecolor(background)
             buffer = BytesIO()
             # Not `savefig`, which draws everything once more to find its size.

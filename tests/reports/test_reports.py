@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import struct
 from collections.abc import Iterator
 
 import matplotlib
@@ -49,9 +50,11 @@ def test_a_picture_names_its_units_and_hides_nothing(inputs: Inputs, name: str) 
         numeric = [label for label in labels if label and label != "number format"]
         assert numeric
         assert all(re.search(r"\(.+\)$", label) for label in numeric)
+    png = files(drawn, name, "words")["png"]
     with house_style(name):
-        drawn.draw_without_rendering()
         width, height = drawn.get_size_inches()
+        dots = struct.unpack(">2I", png[16:24])  # sizes in a PNG's first chunk
+        assert dots == pytest.approx((150 * width, 150 * height), abs=1)
         box = drawn.get_tightbbox()
         assert -0.01 <= box.x0 <= box.x1 <= width + 0.01
         assert -0.01 <= box.y0 <= box.y1 <= height + 0.01
