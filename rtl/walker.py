@@ -1,6 +1,8 @@
 """`Walker`: the loops over a layer."""
 
-from amaranth.hdl import Module, Signal
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -60,44 +62,76 @@ class Walker(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Nest the counters."""
+        """Nest the counters.
+
+        Every flag is a register, set together with the counter that it belongs to: a comparison of
+        counters in front of all that a flag decides would be the longest path of the core.
+        """
         m = Module()
 
-        tokens_left = Signal(32, reset_less=True)  # of this block and all that follow
-        row_block = Signal(32, reset_less=True)
-        last_block = Signal()
+        # Positions and tokens that are left, this one and this block included.
+        columns_left = Signal(32, reset_less=True)
+        rows_left = Signal(32, reset_less=True)
+        tokens_left = Signal(32, reset_less=True)
+        last_block = Signal(reset_less=True)
+        final_token = Signal.like(self.token, reset_less=True)  # of this block
+        single_column = Signal(reset_less=True)
+        single_row = Signal(reset_less=True)
         m.d.comb += [
-            last_block.eq(tokens_left <= self._batch),
-            self.first_column.eq(self.column_block == 0),
-            self.last_column.eq(self.column_block + 1 == self.command.column_blocks),
-            self.last_row.eq(row_block + 1 == self.command.row_blocks),
             self.last.eq(self.last_token & self.last_column & self.last_row & last_block),
+            self.last_token.eq(self.token == final_token if self._tokens else 1),
         ]
-        if self._tokens:
-            m.d.comb += self.last_token.eq(
-                (self.token == self._batch - 1) | (last_block & (self.token + 1 == tokens_left))
-            )
-        else:
-            m.d.comb += self.last_token.eq(1)
 
+        def begin_columns(single: Value) -> list[Any]:
+            return [
+                self.column_block.eq(0),
+                self.first_column.eq(1),
+                columns_left.eq(self.command.column_blocks),
+                self.last_column.eq(single),
+            ]
+
+        def begin_rows(single: Value) -> list[Any]:
+            return [rows_left.eq(self.command.row_blocks), self.last_row.eq(single)]
+
+        def begin_block(left: Value, last: Value) -> list[Any]:
+            return [
+                tokens_left.eq(left),
+                last_block.eq(last),
+                final_token.eq(Mux(last, left[: len(self.token)], self._batch) - 1),
+            ]
+
+        command = self.command
         with m.If(self.start):
+            one_column, one_row = command.column_blocks == 1, command.row_blocks == 1
             m.d.sync += [
                 self.active.eq(1),
                 self.token.eq(0),
-                self.column_block.eq(0),
-                row_block.eq(0),
-                tokens_left.eq(self.command.tokens),
+                single_column.eq(one_column),
+                single_row.eq(one_row),
+                *begin_columns(one_column),
+                *begin_rows(one_row),
+                *begin_block(command.tokens, command.tokens <= self._batch),
             ]
         with m.Elif(self.advance):
             m.d.sync += self.token.eq(self.token + 1)
             with m.If(self.last_token):
-                m.d.sync += [self.token.eq(0), self.column_block.eq(self.column_block + 1)]
+                m.d.sync += [
+                    self.token.eq(0),
+                    self.column_block.eq(self.column_block + 1),
+                    self.first_column.eq(0),
+                    columns_left.eq(columns_left - 1),
+                    self.last_column.eq(columns_left == 2),
+                ]
                 with m.If(self.last_column):
-                    m.d.sync += [self.column_block.eq(0), row_block.eq(row_block + 1)]
+                    m.d.sync += [
+                        *begin_columns(single_column),
+                        rows_left.eq(rows_left - 1),
+                        self.last_row.eq(rows_left == 2),
+                    ]
                     with m.If(self.last_row):
                         m.d.sync += [
-                            row_block.eq(0),
-                            tokens_left.eq(tokens_left - self._batch),
+                            *begin_rows(single_row),
+                            *begin_block(tokens_left - self._batch, tokens_left <= 2 * self._batch),
                             self.active.eq(~last_block),
                         ]
         return m
