@@ -1,6 +1,6 @@
 """`ActivationBuffer`: keeps a token block for all its row blocks, while the next one arrives."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -40,13 +40,15 @@ class ActivationBuffer(wiring.Component):
     i : In(stream of activation_bus_bits)
         Activations, each token beginning with a new word.
     index : In(range(batch * buffer_words))
-        Word that a step needs, in the half in use.
+        Word that the step after the next one needs, in its half.
+    last : In(1)
+        Whether no later step needs that half; the steps from then on need the other one.
+    load : In(1)
+        That step is the next one from the next cycle on.
     available : Out(1)
-        Whether that word is there.
+        Whether the word of the next step is there.
     read : In(1)
-        A step is being made: read the word.
-    release : In(1)
-        This step is the last that needs the half; the other half is in use from now on.
+        The next step is being made: read its word.
     o : Out(columns * activation_bits)
         The word, one cycle after `read` (two, if there are `broadcast_stages`); holds until the
         next one.
@@ -61,9 +63,10 @@ class ActivationBuffer(wiring.Component):
                 "command": In(Command),
                 "i": In(stream.Signature(config.activation_bus_bits)),
                 "index": In(range(self._half_words)),
+                "last": In(1),
+                "load": In(1),
                 "available": Out(1),
                 "read": In(1),
-                "release": In(1),
                 "o": Out(config.columns * config.activation_bits),
             }
         )
@@ -79,7 +82,7 @@ class ActivationBuffer(wiring.Component):
             o_items=config.columns,
             max_length=config.max_in_features,
         )
-        m.submodules.walker = walker = Walker(batch=config.batch)
+        m.submodules.walker = walker = Walker(batch=config.batch, rows=False, columns=False)
         m.submodules.ram = ram = BlockRam(**activation_ram_shape(config))
 
         # The walker stands at the token whose words are being taken from the bus.
@@ -90,8 +93,6 @@ class ActivationBuffer(wiring.Component):
         m.d.comb += [
             walker.start.eq(self.start),
             walker.command.eq(self.command),
-            walker.command.row_blocks.eq(1),
-            walker.command.column_blocks.eq(1),
             repacker.start.eq(self.start),
             repacker.length.eq(self.command.in_features),
             repacker.i.payload.eq(self.i.payload),
@@ -114,37 +115,56 @@ class ActivationBuffer(wiring.Component):
         writing_half = Signal()
         last_token = Signal(reset_less=True)
         written = Array(Signal(range(self._half_words + 1), name=f"written_{h}") for h in (0, 1))
+        place = Signal(range(self._half_words + 1))
         m.d.comb += [
+            place.eq(written[writing_half]),
             ram.write.eq(repacker.o.valid),
-            ram.write_address.eq(written[writing_half] + Mux(writing_half, self._half_words, 0)),
+            ram.write_address.eq(self._address(writing_half, place)),
             ram.write_data.eq(repacker.o.payload),
         ]
         with m.If(accept & repacker.i_last):
             m.d.sync += last_token.eq(walker.last_token)
         with m.If(repacker.o.valid):
-            m.d.sync += written[writing_half].eq(written[writing_half] + 1)
+            m.d.sync += written[writing_half].eq(place + 1)
             with m.If(repacker.o_last & last_token):
                 m.d.sync += writing_half.eq(~writing_half)
 
-        using_half = Signal()
-        m.d.comb += [
-            self.available.eq(self.index < written[using_half]),
-            self.o.eq(ram.read_data),
-        ]
+        # A word that is there stays there until its step, so it is looked up once, before the step
+        # that waits for the outcome. While a word is missing nothing behind it is written, so no
+        # half has to be compared to see that it arrives.
+        def arriving(index: Value) -> Value:
+            return repacker.o.valid & (place == index)
+
+        ahead_half = Signal()
+        half = Signal()
+        index = Signal.like(self.index, reset_less=True)
+        last = Signal(reset_less=True)
+        with m.If(self.load):
+            there = self.index < written[ahead_half]
+            m.d.sync += [
+                self.available.eq(there | arriving(self.index)),
+                index.eq(self.index),
+                last.eq(self.last),
+                half.eq(ahead_half),
+                ahead_half.eq(ahead_half ^ self.last),
+            ]
+        with m.Elif(arriving(index)):
+            m.d.sync += self.available.eq(1)
+
         # Many block RAMs are far apart: where there are stages for it, a register drives them.
         m.d["sync" if config.broadcast_stages else "comb"] += [
             ram.read.eq(self.read),
-            ram.read_address.eq(self.index + Mux(using_half, self._half_words, 0)),
+            ram.read_address.eq(self._address(half, index)),
         ]
-        with m.If(self.release):
-            m.d.sync += [
-                written[using_half].eq(0),
-                occupied[using_half].eq(0),
-                using_half.eq(~using_half),
-            ]
+        m.d.comb += self.o.eq(ram.read_data)
+        with m.If(self.read & last):
+            m.d.sync += [written[half].eq(0), occupied[half].eq(0)]
         with m.If(self.start):
             m.d.sync += [
-                Cat(taking_half, writing_half, using_half, mid_block).eq(0),
+                Cat(taking_half, writing_half, ahead_half, mid_block).eq(0),
                 Cat(*occupied, *written).eq(0),
             ]
         return m
+
+    def _address(self, half: Value, index: Value) -> Value:
+        return index + Mux(half, self._half_words, 0)

@@ -118,48 +118,61 @@ class Core(wiring.Component):
         wiring.connect(m, decoder.o, tile.i)
         wiring.connect(m, wiring.flipped(self.activations), buffer.i)
 
-        # Steps.
-        half = Signal()  # of the bank, for the row block that is being computed
+        # Steps. Where the next one is stands in registers, so that little lies between two steps;
+        # the walker is one further.
+        position = data.StructLayout(
+            {
+                "first": 1,  # of the column blocks of its row block
+                "last": 1,
+                "begins_tile": 1,
+                "half": 1,  # of the bank
+                "token": steps.token.shape(),
+            }
+        )
+        ahead = Signal(position)
+        following = Signal(position, reset_less=True)
+        walking = Signal()
+        half = Signal()
+        index = Signal.like(buffer.index, reset_less=True)
         occupied = Array([Signal(name="occupied_0"), Signal(name="occupied_1")])
-        first_token = Signal()
         room = Signal()
         weights_there = Signal()
         step = Signal()
         m.d.comb += [
-            first_token.eq(steps.token == 0),
-            room.eq(~(first_token & steps.first_column) | ~occupied[half]),
-            weights_there.eq(~first_token | tile.available),
-            step.eq(steps.active & room & weights_there & buffer.available),
-            steps.advance.eq(step),
-            tile.take.eq(step & first_token),
+            ahead.first.eq(steps.first_column),
+            ahead.last.eq(steps.last_column),
+            ahead.begins_tile.eq(steps.first_token),
+            ahead.half.eq(half),
+            ahead.token.eq(steps.token),
+            steps.advance.eq(steps.active & (step | ~walking)),
+            room.eq(~(following.begins_tile & following.first) | ~occupied[following.half]),
+            weights_there.eq(~following.begins_tile | tile.available),
+            step.eq(walking & room & weights_there & buffer.available),
+            tile.take.eq(step & following.begins_tile),
+            buffer.index.eq(index),
+            buffer.last.eq(steps.last_token & steps.last_column & steps.last_row),
+            buffer.load.eq(steps.advance),
             buffer.read.eq(step),
-            buffer.release.eq(step & steps.last_token & steps.last_column & steps.last_row),
         ]
-        # index = token * column_blocks + column_block, without a multiplication
-        index = Signal.like(buffer.index, reset_less=True)
-        m.d.comb += buffer.index.eq(index)
-        with m.If(step):
-            m.d.sync += [occupied[half].eq(1), index.eq(index + command.column_blocks)]
+        with m.If(steps.advance):
+            m.d.sync += [walking.eq(1), following.eq(ahead)]
+            # index = token * column_blocks + column_block, without a multiplication
+            m.d.sync += index.eq(index + command.column_blocks)
             with m.If(steps.last_token):
-                m.d.sync += index.eq(steps.column_block + 1)
+                m.d.sync += index.eq(steps.column + 1)
                 with m.If(steps.last_column):
                     m.d.sync += [index.eq(0), half.eq(~half)]
+        with m.Elif(step):
+            m.d.sync += walking.eq(0)
+        with m.If(step):
+            m.d.sync += occupied[following.half].eq(1)
         with m.If(serializer.freed):
             m.d.sync += occupied[serializer.half].eq(0)
         with m.If(start):
-            m.d.sync += [index.eq(0), Cat(half, *occupied).eq(0)]
+            m.d.sync += [index.eq(0), Cat(walking, half, *occupied).eq(0)]
 
         # Operands, then the lanes, then the bank. What a step is travels beside its data.
-        about = Signal(
-            data.StructLayout({"first": 1, "last": 1, "half": 1, "token": steps.token.shape()})
-        )
-        m.d.comb += [
-            about.first.eq(steps.first_column),
-            about.last.eq(steps.last_column),
-            about.half.eq(half),
-            about.token.eq(steps.token),
-        ]
-        valid = step
+        valid, about = step, following
         activations = buffer.o
         for stage in range(config.step_latency - 1):
             if config.broadcast_stages and stage == config.broadcast_stages:
@@ -214,10 +227,10 @@ class Core(wiring.Component):
             m.d.sync += self.busy.eq(0)
 
         m.d.comb += [
-            counters.begin.eq(begin),
+            counters.begin.eq(start),
             counters.busy.eq(self.busy),
             counters.step.eq(step),
-            counters.walking.eq(steps.active),
+            counters.walking.eq(walking),
             counters.room.eq(room),
             counters.weights.eq(weights_there),
             counters.activations.eq(buffer.available),

@@ -1,6 +1,6 @@
 """`CycleCounters`: the causes of `hwsim.activity.Cycles`, counted where they happen."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,7 +14,7 @@ class CycleCounters(wiring.Component):
     Members
     -------
     begin : In(1)
-        A command is being accepted: this cycle is the first.
+        A command was accepted in the cycle before, which was the first: this is the second.
     busy : In(1)
         A layer is being run.
     step : In(1)
@@ -45,14 +45,15 @@ class CycleCounters(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Count the first cause that fits."""
         m = Module()
+        filled = Signal()  # there was a step
         with m.If(self.begin):
             m.d.sync += [getattr(self, cause).eq(0) for cause in CAUSES]
-            m.d.sync += [self.total.eq(1), self.fill_drain.eq(1)]
+            m.d.sync += [self.total.eq(2), self.fill_drain.eq(2), filled.eq(0)]
         with m.Elif(self.busy):
             m.d.sync += self.total.eq(self.total + 1)
             with m.If(self.step):
-                m.d.sync += self.compute.eq(self.compute + 1)
-            with m.Elif((self.compute == 0) | ~self.walking):
+                m.d.sync += [self.compute.eq(self.compute + 1), filled.eq(1)]
+            with m.Elif(~filled | ~self.walking):
                 m.d.sync += self.fill_drain.eq(self.fill_drain + 1)
             with m.Elif(~self.room):
                 m.d.sync += self.result_stall.eq(self.result_stall + 1)

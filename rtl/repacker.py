@@ -65,29 +65,31 @@ class Repacker(wiring.Component):
         """Hold what is left of the words so far; put the next word behind it."""
         m = Module()
         bits, i_items, o_items = self._item_bits, self._i_items, self._o_items
+        # What is held is counted in grains, the last one of a packet maybe not full.
         grain = gcd(i_items, o_items)
-        capacity = o_items + i_items - grain
+        i_grains, o_grains = i_items // grain, o_items // grain
+        capacity = o_grains + i_grains - 1
 
-        held = Signal(capacity * bits, reset_less=True)  # zeros above `level`
+        held = Signal(capacity * grain * bits, reset_less=True)  # zeros above `level`
         level = Signal(range(capacity + 1))
         final = Signal(reset_less=True)  # the last word of the packet is among what is held
         left = Signal(range(self._max_length + 1), reset_less=True)  # items not yet taken
+        single = Signal(reset_less=True)  # a packet is one word
 
         # Comparisons that cannot fail are left out: linters take them for mistakes.
-        is_last_word = level <= o_items if capacity > o_items else Const(1)
-        has_room = level < 2 * o_items if capacity >= 2 * o_items else Const(1)
+        is_last_word = level <= o_grains if capacity > o_grains else Const(1)
+        has_room = level < 2 * o_grains if capacity >= 2 * o_grains else Const(1)
         accept = Signal()
         position = Signal.like(level)  # level after this cycle's output: where the next word goes
         m.d.comb += [
             self.o.payload.eq(held[: o_items * bits]),
-            self.o.valid.eq(Mux(final, level != 0, level >= o_items)),
+            self.o.valid.eq(Mux(final, level != 0, level >= o_grains)),
             self.o_last.eq(final & is_last_word),
-            self.i_last.eq(left <= i_items),
             self.i.ready.eq(Mux(final, is_last_word, has_room)),
             accept.eq(self.i.valid & self.i.ready),
         ]
         with m.If(self.o.valid & ~self.o_last):
-            m.d.comb += position.eq(level - o_items)
+            m.d.comb += position.eq(level - o_grains)
         with m.Elif(~self.o.valid):
             m.d.comb += position.eq(level)
 
@@ -102,19 +104,23 @@ class Repacker(wiring.Component):
         )
         placed = Signal.like(held)
         with m.If(accept), m.Switch(position):
-            for offset in range(0, o_items, grain):
+            for offset in range(o_grains):
                 with m.Case(offset):
-                    m.d.comb += placed.eq(word << (offset * bits))
+                    m.d.comb += placed.eq(word << (offset * grain * bits))
 
         m.d.sync += held.eq(Mux(self.o.valid, held >> (o_items * bits), held) | placed)
-        m.d.sync += level.eq(position + Mux(accept, valid_items, 0))
+        # The items are rounded up to grains, without a division.
+        valid_grains = 1 + sum(valid_items > index * grain for index in range(1, i_grains))
+        m.d.sync += level.eq(position + Mux(accept, valid_grains, 0))
         with m.If(self.o.valid & self.o_last):
             m.d.sync += final.eq(0)
         with m.If(accept):
             m.d.sync += [
                 final.eq(self.i_last),
                 left.eq(Mux(self.i_last, self.length, left - i_items)),
+                self.i_last.eq(Mux(self.i_last, single, left <= 2 * i_items)),
             ]
         with m.If(self.start):
             m.d.sync += [held.eq(0), level.eq(0), final.eq(0), left.eq(self.length)]
+            m.d.sync += [single.eq(self.length <= i_items), self.i_last.eq(self.length <= i_items)]
         return m

@@ -66,13 +66,12 @@ class ResultSerializer(wiring.Component):
         per_word, sum_bits = config.results_per_word, config.accumulator_bits
 
         # The walker stands at the token that is read next; it has no columns to walk.
-        m.submodules.walker = walker = Walker(batch=config.batch)
+        m.submodules.walker = walker = Walker(batch=config.batch, columns=False)
         waiting = Signal(range(2 * config.batch + 1))  # finished words that have not been read
         rows_left = Signal(32, reset_less=True)  # of this row block and all that follow
         m.d.comb += [
             walker.start.eq(self.start),
             walker.command.eq(self.command),
-            walker.command.column_blocks.eq(1),
             self.token.eq(walker.token),
         ]
 

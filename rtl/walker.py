@@ -2,27 +2,77 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value
-from amaranth.lib import wiring
+from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwsim.rtl.layouts import Command
 
 
-class Walker(wiring.Component):
-    """Counters of the loop order: token block, row block, column block, token.
+class Loop(wiring.Component):
+    """Counts the positions of a loop.
 
-    Outermost first; the last token block may be short and then takes only its own tokens. Every
-    block of the core that has to know where it is in the layer holds a walker, with the loops that
-    do not concern it left out: a loop whose count in the command is 1 is no loop.
+    Whether one is the first or the last is a register: a comparison would stand in front of all
+    that depends on it.
+
+    Parameters
+    ----------
+    width : int
+        Bits of the count.
+
+    Members
+    -------
+    begin : In(1)
+        Go to the first position.
+    count, single : In
+        How many there are from `begin` on, and whether that is one.
+    advance : In(1)
+        Go to the next position, unless `begin`.
+    index : Out(width)
+        This position.
+    first, last : Out(1)
+        Whether it is the first or the last one.
+    """
+
+    def __init__(self, width: int):
+        super().__init__(
+            {
+                "begin": In(1),
+                "count": In(width),
+                "single": In(1),
+                "advance": In(1),
+                "index": Out(width),
+                "first": Out(1),
+                "last": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Count up, and down."""
+        m = Module()
+        left = Signal.like(self.count, reset_less=True)  # this position included
+        with m.If(self.begin):
+            m.d.sync += [self.index.eq(0), left.eq(self.count)]
+            m.d.sync += [self.first.eq(1), self.last.eq(self.single)]
+        with m.Elif(self.advance):
+            m.d.sync += [self.index.eq(self.index + 1), left.eq(left - 1)]
+            m.d.sync += [self.first.eq(0), self.last.eq(left == 2)]
+        return m
+
+
+class Walker(wiring.Component):
+    """The loops, from the outside: token block, row block, column block, token.
+
+    The last token block may be short and then takes only its own tokens. Every block of the core
+    that has to know where it is in the layer holds a walker, with the loops that do not concern it
+    left out: one position then stands for all of such a loop.
 
     Parameters
     ----------
     batch : int
         Tokens of a full token block.
-    tokens : bool
-        Whether the innermost loop is walked. Without it one position stands for all tokens of a
-        block, as it does for weights.
+    rows, columns, tokens : bool
+        Whether the loops over row blocks, column blocks and the tokens of a block are walked.
 
     Members
     -------
@@ -34,17 +84,18 @@ class Walker(wiring.Component):
         Go to the next position; only while `active`.
     active : Out(1)
         Whether there is a position: from the cycle after `start` to the last `advance`.
-    token : Out(range(batch))
-        Token within its block.
-    column_block : Out(32)
-        Column block.
-    first_column, last_token, last_column, last_row, last : Out(1)
-        Whether this is the first or last position of that loop; `last` is the last of all.
+    token, column, row : Out
+        Token within its block, column block, row block.
+    first_token, first_column, first_row, last_token, last_column, last_row : Out(1)
+        Whether this is the first or last position of that loop.
+    last : Out(1)
+        Whether it is the last of all.
     """
 
-    def __init__(self, *, batch: int, tokens: bool = True):
+    def __init__(self, *, batch: int, rows: bool = True, columns: bool = True, tokens: bool = True):
         self._batch = batch
-        self._tokens = tokens
+        self._rows, self._columns, self._tokens = rows, columns, tokens
+        loops = ("token", "column", "row")
         super().__init__(
             {
                 "start": In(1),
@@ -52,86 +103,72 @@ class Walker(wiring.Component):
                 "advance": In(1),
                 "active": Out(1),
                 "token": Out(range(batch)),
-                "column_block": Out(32),
-                "first_column": Out(1),
-                "last_token": Out(1),
-                "last_column": Out(1),
-                "last_row": Out(1),
+                "column": Out(32),
+                "row": Out(32),
+                **{f"first_{loop}": Out(1) for loop in loops},
+                **{f"last_{loop}": Out(1) for loop in loops},
                 "last": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Nest the counters.
-
-        Every flag is a register, set together with the counter that it belongs to: a comparison of
-        counters in front of all that a flag decides would be the longest path of the core.
-        """
+        """Nest the loops."""
         m = Module()
+        batch, command = self._batch, self.command
 
-        # Positions and tokens that are left, this one and this block included.
-        columns_left = Signal(32, reset_less=True)
-        rows_left = Signal(32, reset_less=True)
-        tokens_left = Signal(32, reset_less=True)
-        last_block = Signal(reset_less=True)
-        final_token = Signal.like(self.token, reset_less=True)  # of this block
-        single_column = Signal(reset_less=True)
-        single_row = Signal(reset_less=True)
-        m.d.comb += [
-            self.last.eq(self.last_token & self.last_column & self.last_row & last_block),
-            self.last_token.eq(self.token == final_token if self._tokens else 1),
-        ]
+        # The next token block is made out while this one is walked, which may take one cycle only.
+        layout = data.StructLayout({"tokens": len(Const(batch)), "single": 1, "last": 1})
+        block = Signal(layout, reset_less=True)
+        next_block = Signal(layout, reset_less=True)
+        entered = Signal(layout)
+        tokens_left = Signal(32, reset_less=True)  # of this block and all that follow
+        leave = Signal()
 
-        def begin_columns(single: Value) -> list[Any]:
+        def describe(target: Any, left: Value, skipped: int) -> list[Any]:
+            """Make out the block in front of which `skipped` of the tokens that are left go."""
+            last = left <= skipped + batch
             return [
-                self.column_block.eq(0),
-                self.first_column.eq(1),
-                columns_left.eq(self.command.column_blocks),
-                self.last_column.eq(single),
+                target.tokens.eq(Mux(last, left - skipped, batch)),
+                target.single.eq((left == skipped + 1) | (batch == 1)),
+                target.last.eq(last),
             ]
 
-        def begin_rows(single: Value) -> list[Any]:
-            return [rows_left.eq(self.command.row_blocks), self.last_row.eq(single)]
-
-        def begin_block(left: Value, last: Value) -> list[Any]:
-            return [
-                tokens_left.eq(left),
-                last_block.eq(last),
-                final_token.eq(Mux(last, left[: len(self.token)], self._batch) - 1),
-            ]
-
-        command = self.command
+        m.d.comb += entered.eq(Mux(leave, next_block, block))
+        m.d.sync += block.eq(entered)
         with m.If(self.start):
-            one_column, one_row = command.column_blocks == 1, command.row_blocks == 1
-            m.d.sync += [
-                self.active.eq(1),
-                self.token.eq(0),
-                single_column.eq(one_column),
-                single_row.eq(one_row),
-                *begin_columns(one_column),
-                *begin_rows(one_row),
-                *begin_block(command.tokens, command.tokens <= self._batch),
+            m.d.comb += describe(entered, command.tokens, 0)
+            m.d.sync += describe(next_block, command.tokens, batch)
+            m.d.sync += [tokens_left.eq(command.tokens), self.active.eq(1)]
+        with m.Elif(leave):
+            m.d.sync += describe(next_block, tokens_left, 2 * batch)
+            m.d.sync += [tokens_left.eq(tokens_left - batch), self.active.eq(~block.last)]
+
+        # Each loop advances where the one inside it begins anew.
+        column_blocks, row_blocks = command.column_blocks, command.row_blocks
+        advance = self.advance
+        for name, walked, count, single in (
+            ("token", self._tokens, entered.tokens, entered.single),
+            ("column", self._columns, column_blocks, column_blocks == 1),
+            ("row", self._rows, row_blocks, row_blocks == 1),
+        ):
+            first, last = getattr(self, f"first_{name}"), getattr(self, f"last_{name}")
+            if not walked:
+                m.d.comb += [first.eq(1), last.eq(1)]
+                continue
+            m.submodules[name] = loop = Loop(len(count))
+            again = advance & loop.last
+            m.d.comb += [
+                loop.begin.eq(self.start | again),
+                loop.count.eq(count),
+                loop.single.eq(single),
+                loop.advance.eq(advance),
+                getattr(self, name).eq(loop.index),
+                first.eq(loop.first),
+                last.eq(loop.last),
             ]
-        with m.Elif(self.advance):
-            m.d.sync += self.token.eq(self.token + 1)
-            with m.If(self.last_token):
-                m.d.sync += [
-                    self.token.eq(0),
-                    self.column_block.eq(self.column_block + 1),
-                    self.first_column.eq(0),
-                    columns_left.eq(columns_left - 1),
-                    self.last_column.eq(columns_left == 2),
-                ]
-                with m.If(self.last_column):
-                    m.d.sync += [
-                        *begin_columns(single_column),
-                        rows_left.eq(rows_left - 1),
-                        self.last_row.eq(rows_left == 2),
-                    ]
-                    with m.If(self.last_row):
-                        m.d.sync += [
-                            *begin_rows(single_row),
-                            *begin_block(tokens_left - self._batch, tokens_left <= 2 * self._batch),
-                            self.active.eq(~last_block),
-                        ]
+            advance = again
+        m.d.comb += [
+            leave.eq(advance),
+            self.last.eq(self.last_token & self.last_column & self.last_row & block.last),
+        ]
         return m

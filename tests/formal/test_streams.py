@@ -254,7 +254,7 @@ def test_activation_buffer(tmp_path: Path) -> None:
     c = Contract()
     m = c.m
     m.submodules.dut = dut = ActivationBuffer(config)
-    c.free(dut.start, dut.i.payload, dut.i.valid, dut.index, dut.read, dut.release)
+    c.free(dut.start, dut.i.payload, dut.i.valid, dut.index, dut.last, dut.load, dut.read)
 
     # One layer, of at most 2 token blocks of 2 tokens.
     tokens, inputs = Signal(range(5)), Signal(range(5))
@@ -282,19 +282,21 @@ def test_activation_buffer(tmp_path: Path) -> None:
         "nothing is taken before the layer or beyond it", ~accepted | (begun & (token < tokens))
     )
 
-    # What is read: any word that is there, again and again, until the block is released.
-    using = Signal(2)
-    first = using * 2  # token
-    in_block = least(tokens - first, 2)
-    words = in_block * blocks
-    c.assume(~dut.read | (begun & (first < tokens) & dut.available & (dut.index < words)))
-    c.assume(~dut.release | (dut.read & (dut.index == words - 1)))
-    m.d.sync += using.eq(using + dut.release)
-    arrived = (token - first) * blocks + (item >> 1)
-    c.claim(
-        "only what has come is available",
-        ~dut.available | ~begun | (first >= tokens) | (dut.index >= words) | (dut.index < arrived),
-    )
+    # What is read: any word that is there, again and again, until the last one of its block. Each
+    # is named one step ahead.
+    loaded, held = Signal(), Signal.like(dut.index)
+    ahead, using = Signal(2), Signal(2)  # token blocks
+    words = least(tokens - ahead * 2, 2) * blocks
+    c.assume(~dut.load | (begun & (ahead * 2 < tokens) & (dut.index < words)))
+    c.assume(~dut.load | ~loaded | dut.read)
+    c.assume(~dut.last | (dut.load & (dut.index == words - 1)))
+    c.assume(~dut.read | (loaded & dut.available))
+    with m.If(dut.load):
+        m.d.sync += [loaded.eq(1), held.eq(dut.index), using.eq(ahead), ahead.eq(ahead + dut.last)]
+    with m.Elif(dut.read):
+        m.d.sync += loaded.eq(0)
+    arrived = (token - using * 2) * blocks + (item >> 1)
+    c.claim("only what has come is available", ~dut.available | ~loaded | (held < arrived))
 
     follow, following = Signal(), Signal()
     c.free(follow)
@@ -306,7 +308,7 @@ def test_activation_buffer(tmp_path: Path) -> None:
             at_item.eq(item),
             at_token.eq(token),
         ]
-    here = (at_token >> 1 == using) & (dut.index == (at_token & 1) * blocks + (at_item >> 1))
+    here = (at_token >> 1 == using) & (held == (at_token & 1) * blocks + (at_item >> 1))
     shown = Signal()
     with m.If(dut.read):
         m.d.sync += shown.eq(following & here)
