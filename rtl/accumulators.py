@@ -1,6 +1,6 @@
 """`AccumulatorBank`: the sums of all lanes, two halves of one word a token."""
 
-from amaranth.hdl import Module, Mux
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -9,10 +9,10 @@ from hwsim.config import ArrayConfig
 
 
 class AccumulatorBank(wiring.Component):
-    """Memory with asynchronous reads: a word written in one cycle is read in the next.
+    """Memory with asynchronous reads, and a register behind it.
 
-    With one token a block the same word is read, added to and written in every cycle, which block
-    RAM could not do.
+    A word is read in the cycle before that of its lanes' additions, so that a cycle holds one of
+    both only. What the lanes are just making of the same word goes past the memory.
 
     Parameters
     ----------
@@ -22,9 +22,9 @@ class AccumulatorBank(wiring.Component):
     Members
     -------
     half, token : In
-        The word that is added to.
+        The word that is added to in the next cycle.
     sums : Out(rows * accumulator_bits)
-        Its value.
+        The word of the cycle before.
     next : In(rows * accumulator_bits)
         Its new value.
     write : In(1)
@@ -32,7 +32,7 @@ class AccumulatorBank(wiring.Component):
     result_half, result_token : In
         The word that is to be sent.
     result : Out(rows * accumulator_bits)
-        Its value.
+        Its value, in the same cycle.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -56,16 +56,21 @@ class AccumulatorBank(wiring.Component):
         m = Module()
         batch = self._config.batch
         m.submodules.memory = memory = Memory(shape=len(self.sums), depth=2 * batch, init=[])
-        sums = memory.read_port(domain="comb")
+        read = memory.read_port(domain="comb")
         result = memory.read_port(domain="comb")
         write = memory.write_port()
+        sums = Signal.like(self.sums, reset_less=True)
+        address = Signal.like(read.addr, reset_less=True)
         m.d.comb += [
-            sums.addr.eq(self.token + Mux(self.half, batch, 0)),
-            self.sums.eq(sums.data),
-            write.addr.eq(sums.addr),
+            read.addr.eq(self.token + Mux(self.half, batch, 0)),
+            self.sums.eq(sums),
+            write.addr.eq(address),
             write.data.eq(self.next),
             write.en.eq(self.write),
             result.addr.eq(self.result_token + Mux(self.result_half, batch, 0)),
             self.result.eq(result.data),
         ]
+        m.d.sync += [address.eq(read.addr), sums.eq(read.data)]
+        with m.If(self.write & (address == read.addr)):
+            m.d.sync += sums.eq(self.next)
         return m

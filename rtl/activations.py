@@ -82,7 +82,7 @@ class ActivationBuffer(wiring.Component):
             o_items=config.columns,
             max_length=config.max_in_features,
         )
-        m.submodules.walker = walker = Walker(batch=config.batch, rows=False, columns=False)
+        m.submodules.walker = walker = Walker(batch=config.batch, rows=False)
         m.submodules.ram = ram = BlockRam(**activation_ram_shape(config))
 
         # The walker stands at the token whose words are being taken from the bus.

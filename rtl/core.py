@@ -75,8 +75,10 @@ class Core(wiring.Component):
         m.submodules.accumulators = bank = AccumulatorBank(config)
         m.submodules.serializer = serializer = ResultSerializer(config)
         m.submodules.counters = counters = CycleCounters()
-        m.submodules.steps = steps = Walker(batch=config.batch)
-        m.submodules.tiles = tiles = Walker(batch=config.batch, tokens=False)
+        m.submodules.steps = steps = Walker(batch=config.batch, columns=config.buffer_words)
+        m.submodules.tiles = tiles = Walker(
+            batch=config.batch, columns=config.buffer_words, tokens=False
+        )
 
         # One layer at a time.
         command = Signal(Command, reset_less=True)
@@ -188,7 +190,7 @@ class Core(wiring.Component):
             next_valid = Signal(name=f"valid_{stage + 1}")
             next_about = Signal.like(about, name=f"about_{stage + 1}", reset_less=True)
             m.d.sync += [next_valid.eq(valid), next_about.eq(about)]
-            valid, about = next_valid, next_about
+            before, valid, about = about, next_valid, next_about
         sums = [
             add_repeated(
                 m,
@@ -209,8 +211,8 @@ class Core(wiring.Component):
             for row in range(config.rows)
         ]
         m.d.comb += [
-            bank.half.eq(about.half),
-            bank.token.eq(about.token),
+            bank.half.eq(before.half),
+            bank.token.eq(before.token),
             bank.next.eq(Cat(sums)),
             bank.write.eq(valid),
             serializer.finished.eq(valid & about.last),

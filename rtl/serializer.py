@@ -66,7 +66,7 @@ class ResultSerializer(wiring.Component):
         per_word, sum_bits = config.results_per_word, config.accumulator_bits
 
         # The walker stands at the token that is read next; it has no columns to walk.
-        m.submodules.walker = walker = Walker(batch=config.batch, columns=False)
+        m.submodules.walker = walker = Walker(batch=config.batch)
         waiting = Signal(range(2 * config.batch + 1))  # finished words that have not been read
         rows_left = Signal(32, reset_less=True)  # of this row block and all that follow
         m.d.comb += [

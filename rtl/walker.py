@@ -22,28 +22,31 @@ class Loop(wiring.Component):
 
     Members
     -------
-    begin : In(1)
+    start : In(1)
         Go to the first position.
-    count, single : In
-        How many there are from `begin` on, and whether that is one.
     advance : In(1)
-        Go to the next position, unless `begin`.
+        Go to the next position; behind the last one, to the first.
+    count, single : In
+        How many there are from the first one on, and whether that is one.
     index : Out(width)
         This position.
     first, last : Out(1)
         Whether it is the first or the last one.
+    ends : Out(1)
+        The last one is being left.
     """
 
     def __init__(self, width: int):
         super().__init__(
             {
-                "begin": In(1),
+                "start": In(1),
+                "advance": In(1),
                 "count": In(width),
                 "single": In(1),
-                "advance": In(1),
                 "index": Out(width),
                 "first": Out(1),
                 "last": Out(1),
+                "ends": Out(1),
             }
         )
 
@@ -51,12 +54,13 @@ class Loop(wiring.Component):
         """Count up, and down."""
         m = Module()
         left = Signal.like(self.count, reset_less=True)  # this position included
-        with m.If(self.begin):
-            m.d.sync += [self.index.eq(0), left.eq(self.count)]
-            m.d.sync += [self.first.eq(1), self.last.eq(self.single)]
-        with m.Elif(self.advance):
+        m.d.comb += self.ends.eq(self.advance & self.last)
+        with m.If(self.start | self.advance):
             m.d.sync += [self.index.eq(self.index + 1), left.eq(left - 1)]
             m.d.sync += [self.first.eq(0), self.last.eq(left == 2)]
+            with m.If(self.start | self.last):
+                m.d.sync += [self.index.eq(0), left.eq(self.count)]
+                m.d.sync += [self.first.eq(1), self.last.eq(self.single)]
         return m
 
 
@@ -71,8 +75,10 @@ class Walker(wiring.Component):
     ----------
     batch : int
         Tokens of a full token block.
-    rows, columns, tokens : bool
-        Whether the loops over row blocks, column blocks and the tokens of a block are walked.
+    columns : int
+        Most column blocks there can be; 1 is no loop.
+    rows, tokens : bool
+        Whether the loops over row blocks and over the tokens of a block are walked.
 
     Members
     -------
@@ -92,7 +98,7 @@ class Walker(wiring.Component):
         Whether it is the last of all.
     """
 
-    def __init__(self, *, batch: int, rows: bool = True, columns: bool = True, tokens: bool = True):
+    def __init__(self, *, batch: int, columns: int = 1, rows: bool = True, tokens: bool = True):
         self._batch = batch
         self._rows, self._columns, self._tokens = rows, columns, tokens
         loops = ("token", "column", "row")
@@ -103,7 +109,7 @@ class Walker(wiring.Component):
                 "advance": In(1),
                 "active": Out(1),
                 "token": Out(range(batch)),
-                "column": Out(32),
+                "column": Out(range(columns)),
                 "row": Out(32),
                 **{f"first_{loop}": Out(1) for loop in loops},
                 **{f"last_{loop}": Out(1) for loop in loops},
@@ -120,7 +126,7 @@ class Walker(wiring.Component):
         layout = data.StructLayout({"tokens": len(Const(batch)), "single": 1, "last": 1})
         block = Signal(layout, reset_less=True)
         next_block = Signal(layout, reset_less=True)
-        entered = Signal(layout)
+        entered = Signal(layout)  # where a loop over tokens begins
         tokens_left = Signal(32, reset_less=True)  # of this block and all that follow
         leave = Signal()
 
@@ -133,22 +139,23 @@ class Walker(wiring.Component):
                 target.last.eq(last),
             ]
 
-        m.d.comb += entered.eq(Mux(leave, next_block, block))
-        m.d.sync += block.eq(entered)
+        m.d.comb += entered.eq(Mux(self.last_column & self.last_row, next_block, block))
         with m.If(self.start):
             m.d.comb += describe(entered, command.tokens, 0)
-            m.d.sync += describe(next_block, command.tokens, batch)
-            m.d.sync += [tokens_left.eq(command.tokens), self.active.eq(1)]
-        with m.Elif(leave):
-            m.d.sync += describe(next_block, tokens_left, 2 * batch)
-            m.d.sync += [tokens_left.eq(tokens_left - batch), self.active.eq(~block.last)]
+        with m.If(self.start | leave):
+            m.d.sync += [block.eq(entered), tokens_left.eq(tokens_left - batch)]
+            m.d.sync += [*describe(next_block, tokens_left, 2 * batch), self.active.eq(~block.last)]
+            with m.If(self.start):
+                m.d.sync += describe(next_block, command.tokens, batch)
+                m.d.sync += [tokens_left.eq(command.tokens), self.active.eq(1)]
 
-        # Each loop advances where the one inside it begins anew.
-        column_blocks, row_blocks = command.column_blocks, command.row_blocks
+        # Each loop advances where the one inside it ends.
+        column_blocks = command.column_blocks[: len(Const(self._columns))]
+        row_blocks = command.row_blocks
         advance = self.advance
         for name, walked, count, single in (
             ("token", self._tokens, entered.tokens, entered.single),
-            ("column", self._columns, column_blocks, column_blocks == 1),
+            ("column", self._columns > 1, column_blocks, column_blocks == 1),
             ("row", self._rows, row_blocks, row_blocks == 1),
         ):
             first, last = getattr(self, f"first_{name}"), getattr(self, f"last_{name}")
@@ -156,17 +163,16 @@ class Walker(wiring.Component):
                 m.d.comb += [first.eq(1), last.eq(1)]
                 continue
             m.submodules[name] = loop = Loop(len(count))
-            again = advance & loop.last
             m.d.comb += [
-                loop.begin.eq(self.start | again),
+                loop.start.eq(self.start),
+                loop.advance.eq(advance),
                 loop.count.eq(count),
                 loop.single.eq(single),
-                loop.advance.eq(advance),
                 getattr(self, name).eq(loop.index),
                 first.eq(loop.first),
                 last.eq(loop.last),
             ]
-            advance = again
+            advance = loop.ends
         m.d.comb += [
             leave.eq(advance),
             self.last.eq(self.last_token & self.last_column & self.last_row & block.last),
