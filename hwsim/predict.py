@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from hwsim.activity import Activity, Cycles
 from hwsim.config import ArrayConfig
-from hwsim.schedule import Schedule
+from hwsim.schedule import START, Schedule
 
 
 def predict(
@@ -49,16 +49,16 @@ class _State(NamedTuple):
     """Where the resources stand between two tiles: points in time, then counts of cycles.
 
     Cycle 0 is the one in which the command is accepted. The defaults are those of the first cycles
-    in which the RTL can act: positions of its loops are there in cycle 2, a word of weights is in
-    the tile one cycle later, in cycle 3.
+    in which the RTL can act: positions of its loops are there in cycle `START`, a word of weights
+    is in the tile one cycle later.
     """
 
-    step: int = 1  # the last step
-    take: int = 2  # the step that took the newest tile: the next one is loaded from then on
+    step: int = START - 1  # the last step
+    take: int = START  # the step that took the newest tile: the next one is loaded from then on
     sent: int = 0  # the last result is taken: the serializer can load again
     room: int = 0  # the half of the bank that the next row block fills is free
     room_after: int = 0  # likewise, for the row block after it
-    arrive: int = 2  # the first word of the next token block can be taken from the bus
+    arrive: int = START  # the first word of the next token block can be taken from the bus
     space: int = 0  # the half of the activation buffer that it goes to is free
     space_after: int = 0  # likewise, for the token block after it
     weight_stall: int = 0

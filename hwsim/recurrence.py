@@ -11,7 +11,7 @@ from numba import njit
 
 from hwsim import supply
 from hwsim.activity import Cycles
-from hwsim.schedule import Schedule
+from hwsim.schedule import START, Schedule
 from hwsim.supply import Supply
 
 _arrival = njit(cache=True)(supply.arrival)
@@ -72,13 +72,13 @@ def _walk(c: _Layer) -> tuple[int, int, int, int]:
 
     Names and first values are those of `hwsim.predict`.
     """
-    step, take, sent = 1, 2, 0
+    step, take, sent = START - 1, START, 0
     room = np.zeros(2, np.int64)  # of the halves of the bank
     space = np.zeros(2, np.int64)  # of the halves of the activation buffer
     weights = activations = results = 0  # words so far
-    moved = 2  # the decoder's word has gone on to the tile
-    accepted = 1  # the last word of activations came from the bus
-    written = 2  # the last word of activations went into the buffer
+    moved = START  # the decoder's word has gone on to the tile
+    accepted = START - 1  # the last word of activations came from the bus
+    written = START  # the last word of activations went into the buffer
     free = 0  # of the sink
     weight_stall = activation_stall = result_stall = 0
     ready = np.empty(c.batch * c.column_blocks, np.int64)  # words can be read

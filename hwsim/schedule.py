@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from hwsim.activity import Activity, Cycles
 from hwsim.config import ArrayConfig
 
+START = 3
+"""First cycle in which the loops stand at a position; the command is taken in cycle 0."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:

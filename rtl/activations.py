@@ -1,6 +1,6 @@
 """`ActivationBuffer`: keeps a token block for all its row blocks, while the next one arrives."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -36,7 +36,7 @@ class ActivationBuffer(wiring.Component):
     start : In(1)
         Begin a layer.
     command : In(Command)
-        The layer.
+        The layer; holds still from the cycle before `start` on.
     i : In(stream of activation_bus_bits)
         Activations, each token beginning with a new word.
     index : In(range(batch * buffer_words))
@@ -159,11 +159,6 @@ class ActivationBuffer(wiring.Component):
         m.d.comb += self.o.eq(ram.read_data)
         with m.If(self.read & last):
             m.d.sync += [written[half].eq(0), occupied[half].eq(0)]
-        with m.If(self.start):
-            m.d.sync += [
-                Cat(taking_half, writing_half, ahead_half, mid_block).eq(0),
-                Cat(*occupied, *written).eq(0),
-            ]
         return m
 
     def _address(self, half: Value, index: Value) -> Value:

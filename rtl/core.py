@@ -25,7 +25,9 @@ class Core(wiring.Component):
     never stall; in a cycle without a step their operands hold.
 
     A command with a zero in it, or with more column blocks than the buffer holds, sets `error` and
-    is not run.
+    is not run: `busy` falls after one cycle.
+
+    A layer leaves all blocks as it found them, so only a reset has to put them there.
 
     Parameters
     ----------
@@ -80,24 +82,21 @@ class Core(wiring.Component):
             batch=config.batch, columns=config.buffer_words, tokens=False
         )
 
-        # One layer at a time.
+        # One layer at a time. A command is looked at in the cycle after that in which it is taken.
         command = Signal(Command, reset_less=True)
-        begin = Signal()
+        taken = Signal()
         start = Signal()
-        wanted = self.command.payload
-        m.d.comb += [
-            self.command.ready.eq(~self.busy),
-            begin.eq(
-                self.command.valid
-                & self.command.ready
-                & Cat(wanted[field].any() for field in Command.as_shape().members).all()
-                & (wanted.column_blocks <= config.buffer_words)
-                & (wanted.in_features <= config.max_in_features)
-            ),
-        ]
-        m.d.sync += start.eq(begin)
+        m.d.comb += self.command.ready.eq(~self.busy)
+        m.d.sync += [taken.eq(self.command.valid & self.command.ready), start.eq(0)]
         with m.If(self.command.valid & self.command.ready):
-            m.d.sync += [command.eq(wanted), self.busy.eq(begin), self.error.eq(~begin)]
+            m.d.sync += [command.eq(self.command.payload), self.busy.eq(1), self.error.eq(0)]
+        with m.If(taken):
+            fine = (
+                Cat(command[field].any() for field in Command.as_shape().members).all()
+                & (command.column_blocks <= config.buffer_words)
+                & (command.in_features <= config.max_in_features)
+            )
+            m.d.sync += [start.eq(fine), self.busy.eq(fine), self.error.eq(~fine)]
         for block in (steps, tiles, buffer, serializer):
             m.d.comb += [block.start.eq(start), block.command.eq(command)]
 
@@ -135,7 +134,7 @@ class Core(wiring.Component):
         following = Signal(position, reset_less=True)
         walking = Signal()
         half = Signal()
-        index = Signal.like(buffer.index, reset_less=True)
+        index = Signal.like(buffer.index)
         occupied = Array([Signal(name="occupied_0"), Signal(name="occupied_1")])
         room = Signal()
         weights_there = Signal()
@@ -170,8 +169,6 @@ class Core(wiring.Component):
             m.d.sync += occupied[following.half].eq(1)
         with m.If(serializer.freed):
             m.d.sync += occupied[serializer.half].eq(0)
-        with m.If(start):
-            m.d.sync += [index.eq(0), Cat(walking, half, *occupied).eq(0)]
 
         # Operands, then the lanes, then the bank. What a step is travels beside its data.
         valid, about = step, following
@@ -229,7 +226,7 @@ class Core(wiring.Component):
             m.d.sync += self.busy.eq(0)
 
         m.d.comb += [
-            counters.begin.eq(start),
+            counters.begin.eq(taken),
             counters.busy.eq(self.busy),
             counters.step.eq(step),
             counters.walking.eq(walking),

@@ -32,7 +32,7 @@ class Repacker(wiring.Component):
     Members
     -------
     length : In(range(max_length + 1))
-        Items of a packet; holds still while there is one.
+        Items of a packet; holds still from the cycle before `start` on.
     start : In(1)
         Forget what is held and await the first word of a packet of `length`.
     i : In(stream of i_items * item_bits)
@@ -120,7 +120,8 @@ class Repacker(wiring.Component):
                 left.eq(Mux(self.i_last, self.length, left - i_items)),
                 self.i_last.eq(Mux(self.i_last, single, left <= 2 * i_items)),
             ]
+        m.d.sync += single.eq(self.length <= i_items)
         with m.If(self.start):
-            m.d.sync += [held.eq(0), level.eq(0), final.eq(0), left.eq(self.length)]
-            m.d.sync += [single.eq(self.length <= i_items), self.i_last.eq(self.length <= i_items)]
+            m.d.sync += [held.eq(0), level.eq(0), final.eq(0)]
+            m.d.sync += [left.eq(self.length), self.i_last.eq(single)]
         return m

@@ -1,6 +1,6 @@
 """`ResultSerializer`: from words of the accumulator bank to words of the result bus."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -31,7 +31,7 @@ class ResultSerializer(wiring.Component):
     start : In(1)
         Begin a layer.
     command : In(Command)
-        The layer.
+        The layer; holds still from the cycle before `start` on.
     finished : In(1)
         A word of the bank has its last step: it can be sent from the next cycle on.
     half, token : Out
@@ -119,8 +119,5 @@ class ResultSerializer(wiring.Component):
                 ]
         m.d.sync += waiting.eq(waiting + self.finished - load)
         with m.If(self.start):
-            m.d.sync += [
-                rows_left.eq(self.command.out_features),
-                Cat(waiting, held_rows, self.half).eq(0),
-            ]
+            m.d.sync += rows_left.eq(self.command.out_features)
         return m

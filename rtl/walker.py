@@ -85,7 +85,7 @@ class Walker(wiring.Component):
     start : In(1)
         Begin at the first position of `command`.
     command : In(Command)
-        The layer; must hold still while the walker is `active`.
+        The layer; holds still from the cycle before `start` on.
     advance : In(1)
         Go to the next position; only while `active`.
     active : Out(1)
@@ -124,6 +124,8 @@ class Walker(wiring.Component):
 
         # The next token block is made out while this one is walked, which may take one cycle only.
         layout = data.StructLayout({"tokens": len(Const(batch)), "single": 1, "last": 1})
+        first_block = Signal(layout, reset_less=True)
+        second_block = Signal(layout, reset_less=True)
         block = Signal(layout, reset_less=True)
         next_block = Signal(layout, reset_less=True)
         entered = Signal(layout)  # where a loop over tokens begins
@@ -140,23 +142,28 @@ class Walker(wiring.Component):
             ]
 
         m.d.comb += entered.eq(Mux(self.last_column & self.last_row, next_block, block))
+        m.d.sync += describe(first_block, command.tokens, 0)
+        m.d.sync += describe(second_block, command.tokens, batch)
         with m.If(self.start):
-            m.d.comb += describe(entered, command.tokens, 0)
+            m.d.comb += entered.eq(first_block)
         with m.If(self.start | leave):
             m.d.sync += [block.eq(entered), tokens_left.eq(tokens_left - batch)]
             m.d.sync += [*describe(next_block, tokens_left, 2 * batch), self.active.eq(~block.last)]
             with m.If(self.start):
-                m.d.sync += describe(next_block, command.tokens, batch)
+                m.d.sync += next_block.eq(second_block)
                 m.d.sync += [tokens_left.eq(command.tokens), self.active.eq(1)]
 
         # Each loop advances where the one inside it ends.
         column_blocks = command.column_blocks[: len(Const(self._columns))]
         row_blocks = command.row_blocks
+        single_column = Signal(reset_less=True)
+        single_row = Signal(reset_less=True)
+        m.d.sync += [single_column.eq(column_blocks == 1), single_row.eq(row_blocks == 1)]
         advance = self.advance
         for name, walked, count, single in (
             ("token", self._tokens, entered.tokens, entered.single),
-            ("column", self._columns > 1, column_blocks, column_blocks == 1),
-            ("row", self._rows, row_blocks, row_blocks == 1),
+            ("column", self._columns > 1, column_blocks, single_column),
+            ("row", self._rows, row_blocks, single_row),
         ):
             first, last = getattr(self, f"first_{name}"), getattr(self, f"last_{name}")
             if not walked:

@@ -17,6 +17,7 @@ from hwsim.activity import Cycles
 from hwsim.engines import stalls
 from hwsim.engines.ports import HardwareHang, Stimulus
 from hwsim.engines.stalls import PORTS
+from hwsim.schedule import START
 from hwsim.supply import Supply
 
 CAUSES = tuple(field.name for field in fields(Cycles))
@@ -142,8 +143,7 @@ def _run(c: _Core, s: Any, log: Log) -> int:
         result_ready = cycle >= _opening(bursts, s.sink_free) and not _waits(
             c.result_draws, c.threshold, cycle
         )
-        # The command is taken in cycle 0; the walkers have begun in cycle 2.
-        running = cycle >= 2
+        running = cycle >= START
 
         # Weights: decoder and tile.
         tile_ready = s.full == 0 or s.swap == 1

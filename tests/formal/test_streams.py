@@ -52,9 +52,12 @@ def test_repacker(i_items: int, o_items: int, tmp_path: Path) -> None:
     c.free(dut.start, dut.i.payload, dut.i.valid)
     c.constant(dut.length)
     begun = Signal()
+    known = Signal()  # for a cycle
+    c.m.d.sync += known.eq(1)
     with c.m.If(dut.start):
         c.m.d.sync += begun.eq(1)
     c.assume(dut.length != 0)
+    c.assume(~dut.start | known)
     c.assume(~dut.i.valid | (begun & ~dut.start))
 
     # Items of the packet under way that have not been taken, and that have not been sent.
@@ -165,7 +168,9 @@ def test_result_serializer(
     ]
     busy = Signal()
     c.free(dut.start)
-    c.assume(~dut.start | ~busy)
+    known = Signal()  # the layer, for a cycle
+    m.d.sync += known.eq(1)
+    c.assume(~dut.start | (known & ~busy))
 
     # Both sides walk through the layer; a row block's results of one token are a bundle.
     class Walk:
@@ -190,10 +195,7 @@ def test_result_serializer(
                         with m.If(self.left <= batch):
                             m.d.sync += self.left.eq(0)
             with m.If(dut.start):
-                m.d.sync += [
-                    Cat(self.token, self.row_block, self.half).eq(0),
-                    self.left.eq(tokens),
-                ]
+                m.d.sync += [Cat(self.token, self.row_block).eq(0), self.left.eq(tokens)]
 
     # The bank: written where a half is free, read by the serializer.
     bank = Array(Signal(rows * 8, name=f"word_{index}") for index in range(2 * batch))
@@ -208,8 +210,6 @@ def test_result_serializer(
         m.d.sync += full[dut.half].eq(0)
     with m.If(dut.finished):
         m.d.sync += [full[into.half].eq(1), bank[into.token + Mux(into.half, batch, 0)].eq(bundle)]
-    with m.If(dut.start):
-        m.d.sync += Cat(*full).eq(0)
     m.d.comb += dut.sums.eq(bank[dut.token + Mux(dut.half, batch, 0)])
 
     # What leaves.
@@ -268,8 +268,9 @@ def test_activation_buffer(tmp_path: Path) -> None:
         dut.command.column_blocks.eq(blocks),
     ]
     begun = Signal()
-    m.d.sync += begun.eq(begun | dut.start)
-    c.assume(~dut.start | ~begun)
+    known = Signal()  # the layer, for a cycle
+    m.d.sync += [begun.eq(begun | dut.start), known.eq(1)]
+    c.assume(~dut.start | (known & ~begun))
 
     # What has come: items of a token, tokens in all.
     accepted = dut.i.valid & dut.i.ready

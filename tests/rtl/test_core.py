@@ -157,6 +157,8 @@ def test_bad_commands_and_codes_are_reported() -> None:
         ctx.set(core.results.ready, 1)
         for command in bad:
             await order(ctx, command)
+            assert (ctx.get(core.busy), ctx.get(core.error)) == (1, 0)
+            await ctx.tick()  # it is looked at
             for _ in range(3):
                 assert (ctx.get(core.busy), ctx.get(core.error)) == (0, 1)
                 await ctx.tick()

@@ -41,6 +41,7 @@ def repack(
 
     async def bench(ctx: SimulatorContext) -> None:
         ctx.set(dut.length, length)
+        await ctx.tick()
         ctx.set(dut.start, 1)
         await ctx.tick()
         ctx.set(dut.start, 0)
@@ -152,6 +153,7 @@ def test_packets_of_all_lengths() -> None:
             await ctx.tick()
             ctx.set(dut.i.valid, 0)
             ctx.set(dut.length, length)
+            await ctx.tick()
             ctx.set(dut.start, 1)
             await ctx.tick()
             ctx.set(dut.start, 0)
