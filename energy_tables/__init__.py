@@ -28,7 +28,9 @@ from importlib import resources
 from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
 
 from hwsim.errors import InputError
 
@@ -180,8 +182,8 @@ class EnergyTable:
         )
 
     def sram(
-        self, node: str, capacity_bytes: float, *, extrapolate: bool = False
-    ) -> tuple[tuple[Row, float], ...]:
+        self, node: str, capacity_bytes: Any, *, extrapolate: bool = False
+    ) -> tuple[tuple[Row, Any], ...]:
         """Return the rows, with weights, whose weighted sum is the energy of a memory, a bit.
 
         Interpolated linearly in the logarithm of the capacity. Below the smallest row its energy is
@@ -192,36 +194,36 @@ class EnergyTable:
         node
             Process.
         capacity_bytes
-            Capacity.
+            Capacity; of several memories, an array, and so are the weights.
         extrapolate
             Go on beyond the largest row along the last segment.
 
         Raises
         ------
         InputError
-            If there is no row for the node, or the memory is larger than the largest one.
+            If there is no row for the node, or a memory is larger than the largest one.
         """
         self.check_node(node)
         rows = sorted(
             (row for key, row in self.rows.items() if key[:2] == (node, "sram")),
             key=lambda row: _capacity_kb(row.key),
         )
-        capacities = [_capacity_kb(row.key) for row in rows]
-        capacity_kb = capacity_bytes / 1024
         if not rows:
             raise InputError(f"energy tables: no row for sram at {node}")
-        if capacity_kb > capacities[-1] and not extrapolate:
+        largest = _capacity_kb(rows[-1].key)
+        if np.any(capacity_bytes > 1024 * largest) and not extrapolate:
             raise InputError(
-                f"energy tables: sram of {capacity_kb:g} KB at {node} is beyond the largest row, "
-                f"{capacities[-1]:g} KB; ask for extrapolation to go on"
+                f"energy tables: sram of {np.max(capacity_bytes) / 1024:g} KB at {node} is beyond "
+                f"the largest row, {largest:g} KB; ask for extrapolation to go on"
             )
-        if capacity_kb <= capacities[0] or len(rows) == 1:
-            return ((rows[0], 1.0),)
-        upper = next((i for i, c in enumerate(capacities) if c >= capacity_kb), len(rows) - 1)
-        below, above = capacities[upper - 1], capacities[upper]
-        share = math.log(capacity_kb / below) / math.log(above / below)
-        pair = ((rows[upper - 1], 1 - share), (rows[upper], share))
-        return tuple((row, weight) for row, weight in pair if weight)
+        places = np.log([1024 * _capacity_kb(row.key) for row in rows])
+        place = np.log(capacity_bytes)
+        weights = [np.interp(place, places, unit) for unit in np.eye(len(rows))]
+        if len(rows) > 1:
+            beyond = np.maximum(0, (place - places[-1]) / (places[-1] - places[-2]))
+            weights[-2] = weights[-2] - beyond
+            weights[-1] = weights[-1] + beyond
+        return tuple(pair for pair in zip(rows, weights, strict=True) if np.any(pair[1]))
 
     def check_node(self, node: str) -> None:
         """Refuse a node that there are no rows for.

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from hwsim.activity import Activity
 from hwsim.config import TRITS_PER_BYTE, ArrayConfig
 from hwsim.energy import PICOJOULES, Bill, Charge, EnergyReport, Rates, bill_layer, parts_of
@@ -19,6 +21,9 @@ from hwsim.models import ModelShape
 from hwsim.predict import predict
 from hwsim.uncertainty import Quotient, bounds
 from hwsim.workload import Workload, attention_macs, kv_bits, vector_ops
+
+Numbers = Any
+"""A number, or many in a numpy array."""
 
 BASELINES = ("equal-peak", "equal-area")
 
@@ -157,7 +162,7 @@ class Result:
     @property
     def attention_s(self) -> float:
         """Time of attention."""
-        return attention_s(self.model, self.workload, self.array, self.rates)
+        return float(attention_s(self.model, self.workload, self.array, self.rates))
 
     @property
     def tokens_per_s(self) -> float:
@@ -222,13 +227,11 @@ def memory_bytes_per_s(rates: Rates) -> float:
     return rates.table.row(rates.node, "bandwidth", rates.memory).converted() * 1e9
 
 
-def attention_s(model: ModelShape, workload: Workload, array: ArrayConfig, rates: Rates) -> float:
+def attention_s(model: ModelShape, workload: Workload, array: ArrayConfig, rates: Rates) -> Numbers:
     """Return the time of attention, on as many FP16 MACs as the array has, or of its memory."""
     macs_per_s = array.rows * array.columns * array.clock_mhz * 1e6
-    return max(
-        attention_macs(model, workload) / macs_per_s,
-        kv_bits(model, workload) / 8 / memory_bytes_per_s(rates),
-    )
+    memory_s = kv_bits(model, workload) / 8 / memory_bytes_per_s(rates)
+    return np.maximum(attention_macs(model, workload) / macs_per_s, memory_s)
 
 
 def footprint_bytes(
@@ -258,6 +261,9 @@ def footprint_bytes(
         "norms": 2 * model.vector_parameters,
         "kv_cache": -(-entries * model.kv_entry_values * workload.kv_bits // 8),
     }
+
+
+Prediction = Callable[[ArrayConfig, int, int, Numbers], Activity]
 
 
 @lru_cache(maxsize=1 << 16)
@@ -294,6 +300,7 @@ def run(
     """
     parts_of(scope)  # refuses a scope that is not known
     array = array.for_in_features(model.longest_in_features)
+    array.check_in_features(model.longest_in_features, where=model.name)
     layers = linear_layers(model, format, array, workload.tokens_per_pass, rates, scope=scope)
     bill = Bill.of(scope, beside_the_array(model, workload, rates, scope=scope))
     for layer in layers:
@@ -322,23 +329,25 @@ def linear_layers(
     model: ModelShape,
     format: Format,
     array: ArrayConfig,
-    tokens: int,
+    tokens: Numbers,
     rates: Rates,
     *,
     scope: str,
+    predict: Prediction = _predict,
 ) -> list[LayerBill]:
     """Run the linear layers of a model once, for so many tokens.
+
+    `predict` gives the activity of a layer of an array: of its outputs, inputs and tokens.
 
     Raises
     ------
     InputError
-        As `run`.
+        If a row is missing.
     """
     shapes = Counter((linear.out_features, linear.in_features) for linear in model.linears)
     layers = []
     for (out_features, in_features), count in shapes.items():
-        array.check_in_features(in_features, where=model.name)
-        activity = _predict(array, out_features, in_features, tokens)
+        activity = predict(array, out_features, in_features, tokens)
         expanding: list[Charge] = []
         if format.group:
             groups = out_features * -(-in_features // format.group)
@@ -351,7 +360,7 @@ def linear_layers(
 
 
 def _expanded(
-    activity: Activity, format: Format, array: ArrayConfig, groups: int, tokens: int
+    activity: Activity, format: Format, array: ArrayConfig, groups: int, tokens: Numbers
 ) -> Activity:
     """Return the activity with the weights that are read before they are expanded."""
     tile_bytes = array.rows * -(-array.columns * (format.bits or 0) // 8)

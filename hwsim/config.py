@@ -43,9 +43,13 @@ def _number_of(lane: str) -> str:
     return lane if lane in MULTIPLIER_LANES else "ternary"
 
 
+_MOST = 1024
+"""Rows and columns that an array can have."""
+
+
 def tree_levels(inputs: int) -> int:
-    """Return the levels of a balanced tree of two-input adders."""
-    return (inputs - 1).bit_length()
+    """Return the levels of a balanced tree of two-input adders; of many trees, for an array."""
+    return sum(inputs > 1 << level for level in range(_MOST.bit_length()))
 
 
 Bits = Annotated[int, Field(ge=8, le=4096, multiple_of=8)]
@@ -73,8 +77,8 @@ class ArrayConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    rows: int = Field(16, ge=1, le=1024, description="lanes R: outputs computed side by side")
-    columns: int = Field(16, ge=1, le=1024, description="inputs N that a lane takes in one step")
+    rows: int = Field(16, ge=1, le=_MOST, description="lanes R: outputs computed side by side")
+    columns: int = Field(16, ge=1, le=_MOST, description="inputs N that a lane takes in one step")
     batch: int = Field(8, ge=1, le=4096, description="tokens B that share one load of weights")
     lane: Literal["negate", "carry-fold", "grouped", "int8", "fp16"] = Field(
         "negate",

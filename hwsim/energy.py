@@ -9,7 +9,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
+from numbers import Number
 from typing import NamedTuple, Self
+
+import numpy as np
 
 from hwsim.activity import Activity
 from hwsim.config import CARRY_FOLD_LEAVES, TRITS_PER_BYTE, ArrayConfig
@@ -167,7 +170,7 @@ class Bill:
         inside = parts_of(scope)
         counts: dict[tuple[str, Key], float] = {}
         for part, key, times in charges:
-            if part in inside and times:
+            if part in inside and (times if isinstance(times, Number) else np.any(times)):
                 counts[part, key] = counts.get((part, key), 0.0) + times
         return cls(scope, counts)
 
@@ -427,13 +430,15 @@ class _Layer:
         self, part: str, *, capacity_bytes: float, written_bits: int, read_bits: int
     ) -> Iterator[Charge]:
         rates = self._rates
-        if capacity_bytes <= _REGISTER_BYTES:
-            yield Charge(part, rates.key("flip_flop", "active"), written_bits)
-            return
-        for row, weight in rates.table.sram(
-            rates.node, capacity_bytes, extrapolate=rates.extrapolate
-        ):
-            yield Charge(part, row.key, weight * (written_bits + read_bits))
+        registers = capacity_bytes <= _REGISTER_BYTES
+        if np.any(registers):
+            yield Charge(part, rates.key("flip_flop", "active"), registers * written_bits)
+        if not np.all(registers):
+            bits = (1 - registers) * (written_bits + read_bits)
+            for row, weight in rates.table.sram(
+                rates.node, capacity_bytes, extrapolate=rates.extrapolate
+            ):
+                yield Charge(part, row.key, weight * bits)
 
 
 class AdderTree(NamedTuple):
@@ -469,10 +474,9 @@ class _Terms(NamedTuple):
     leaves: int = 1  # terms that the first of these levels sums
 
 
-def _terms_of(config: ArrayConfig) -> _Terms:
-    width = config.activation_bits
-    if config.group:
-        widest = max(sum_bits(width, pattern) for pattern in patterns(config.group))
+def _terms_of(lane: str, group: int | None, width: int) -> _Terms:
+    if group:
+        widest = max(sum_bits(width, pattern) for pattern in patterns(group))
         return _Terms(widest, owed_bits=1, level=1)
     known = {
         "negate": _Terms(width + 1),
@@ -480,24 +484,36 @@ def _terms_of(config: ArrayConfig) -> _Terms:
         "int8": _Terms(2 * width),
         "fp16": _Terms(width, growth=0),
     }
-    return known[config.lane]
+    return known[lane]
+
+
+def adder_tree(config: ArrayConfig) -> AdderTree:
+    """Walk the adder tree of a lane by the widths of its values alone."""
+    kind = (config.lane, config.group, config.activation_bits, config.pipeline)
+    if isinstance(config.columns, int):
+        return _adder_tree(*kind, config.columns)
+    columns, place = np.unique(config.columns, return_inverse=True)
+    trees = np.array([_adder_tree(*kind, int(count)) for count in columns])
+    return AdderTree(*np.moveaxis(trees[place], -1, 0))
 
 
 @cache
-def adder_tree(config: ArrayConfig) -> AdderTree:
-    """Walk the adder tree of a lane by the widths of its values alone."""
-    terms, group = _terms_of(config), config.group or 1
+def _adder_tree(
+    lane: str, group: int | None, activation_bits: int, pipeline: int, columns: int
+) -> AdderTree:
+    terms = _terms_of(lane, group, activation_bits)
+    tree_inputs = -(-columns // (group or 1))
 
     def registers(level: int, widths: list[int]) -> int:
-        if not config.pipeline or level == 0 or level % config.pipeline:
+        if not pipeline or level == 0 or level % pipeline:
             return 0
         return sum(widths) + terms.owed_bits * len(widths)
 
     widths, level = [], terms.level
     adder_bits = 0
-    for first in range(0, config.tree_inputs, terms.leaves):
+    for first in range(0, tree_inputs, terms.leaves):
         width = terms.bits
-        for _ in range(min(terms.leaves, config.tree_inputs - first) - 1):
+        for _ in range(min(terms.leaves, tree_inputs - first) - 1):
             width += terms.growth
             adder_bits += width
         widths.append(width)
@@ -509,13 +525,13 @@ def adder_tree(config: ArrayConfig) -> AdderTree:
         adder_bits += sum(added)
         widths = added + widths[2 * len(added) :]
         register_bits += registers(level, widths)
-    sums = [(sum_bits(config.activation_bits, p), sum(map(abs, p)) > 1) for p in patterns(group)]
-    shared = [bits for bits, is_added in sums if is_added] * config.tree_inputs
+    sums = [(sum_bits(activation_bits, p), sum(map(abs, p)) > 1) for p in patterns(group or 1)]
+    shared = [bits for bits, is_added in sums if is_added] * tree_inputs
     return AdderTree(
-        adders=config.tree_inputs - 1,
+        adders=tree_inputs - 1,
         adder_bits=adder_bits,
         register_bits=register_bits,
         shared_adders=len(shared),
         shared_adder_bits=sum(shared),
-        operand_bits=sum(bits for bits, _ in sums) * config.tree_inputs,
+        operand_bits=sum(bits for bits, _ in sums) * tree_inputs,
     )

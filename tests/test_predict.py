@@ -13,15 +13,15 @@ from hwsim.predict import predict, predict_cycles, timeline
 from hwsim.schedule import Schedule
 
 
-def loop(body: Callable[[Any], Any], state: Any, times: int) -> Any:
+def loop(body: Callable[..., Any], sizes: Any, state: Any, tokens: int, times: int) -> Any:
     for _ in range(times):
-        state = body(state)
+        state = body(sizes, state, tokens)
     return state
 
 
 def by_the_loop(schedule: Schedule) -> Cycles:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hwsim.predict, "_repeat", loop)
+        patch.setattr(hwsim.predict, "repeat", loop)
         return predict_cycles(schedule)
 
 
@@ -74,14 +74,14 @@ def test_the_timeline_of_some_tokens_is_the_start_of_that_of_more() -> None:
 
 def test_the_shortcut_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = 0
-    tile = hwsim.predict._Loops.tile
+    tile = hwsim.predict.tile
 
-    def counted(*args: Any, **options: Any) -> Any:
+    def counted(*args: Any) -> Any:
         nonlocal calls
         calls += 1
-        return tile(*args, **options)
+        return tile(*args)
 
-    monkeypatch.setattr(hwsim.predict._Loops, "tile", counted)
+    monkeypatch.setattr(hwsim.predict, "tile", counted)
     activity = predict(ArrayConfig(), out_features=16_000, in_features=16, tokens=80_000)
     assert activity.cycles.compute == 1000 * 80_000
     assert calls < 1000  # of 10 million
