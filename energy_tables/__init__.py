@@ -319,6 +319,8 @@ def _parse(cells: dict[str, str], file: str, line: int, from_user: bool) -> Row:
     low, high = (_number(cells, b, where) if cells[b] else value for b in ("low", "high"))
     if not low <= value <= high:
         raise InputError(f"{where}: value {value:g} must be from low {low:g} to high {high:g}")
+    if operation in ("area", "bandwidth") and not low:
+        raise InputError(f"{where}: {operation} must be above 0")
     size_kb = _number(cells, "size", where) if cells["size"] else None
     if size_kb == 0:
         raise InputError(f"{where}: size must be above 0")

@@ -15,7 +15,17 @@ import numpy as np
 
 from hwsim.activity import Activity
 from hwsim.config import TRITS_PER_BYTE, ArrayConfig
-from hwsim.energy import PICOJOULES, Bill, Charge, EnergyReport, Rates, bill_layer, parts_of
+from hwsim.energy import (
+    CLOCK_GATING,
+    PICOJOULES,
+    Bill,
+    Charge,
+    EnergyReport,
+    Rates,
+    bill_layer,
+    parts_of,
+)
+from hwsim.energy_tables import ANY_NODE
 from hwsim.errors import InputError
 from hwsim.models import ModelShape
 from hwsim.predict import predict
@@ -177,13 +187,12 @@ class Result:
         linear layers' traffic. `latency_s` is no less than any of the buses and of compute.
         """
         clock_hz = self.array.clock_mhz * 1e6
-        traffic = self._sum(lambda a: a.weight_bits + a.activation_bits + a.result_bits) / 8
         return {
             "compute": self._sum(lambda a: a.cycles.compute) / clock_hz,
             "weight_bus": self._sum(lambda a: a.weight_words) / clock_hz,
             "activation_bus": self._sum(lambda a: a.activation_words) / clock_hz,
             "result_bus": self._sum(lambda a: a.result_words) / clock_hz,
-            "memory": traffic / memory_bytes_per_s(self.rates),
+            "memory": self._traffic_bytes / memory_bytes_per_s(self.rates),
         }
 
     @property
@@ -191,12 +200,47 @@ class Result:
         """Bytes that the model occupies, by part, at the end of the run."""
         return footprint_bytes(self.model, self.format, self.array, self.workload)
 
+    def tokens_per_s_at(self, bandwidth_gb_s: float) -> float:
+        """Return the new tokens of all sequences per second with a memory of that bandwidth.
+
+        Linear layers, attention and the LM head follow each other; each takes as long as its
+        cycles (MACs, beside the array), or as long as its bytes take the memory at its peak. A
+        bound: how a memory keeps ports waiting is in `cycles` if the array has bandwidths.
+        """
+        work = self.workload
+        bytes_per_s = bandwidth_gb_s * 1e9
+        macs_per_s = self.array.rows * self.array.columns * self.array.clock_mhz * 1e6
+        heads = work.passes * self.model.head_weights * work.lm_head
+        seconds = (
+            max(self.latency_s, self._traffic_bytes / bytes_per_s)
+            + max(
+                attention_macs(self.model, work) / macs_per_s,
+                kv_bits(self.model, work) / 8 / bytes_per_s,
+            )
+            + max(
+                heads * work.batch_size / macs_per_s,
+                heads * work.head_bits / 8 / bytes_per_s,
+            )
+        )
+        return work.new_tokens / seconds
+
+    @property
+    def _traffic_bytes(self) -> float:
+        """Bytes of weights, activations and results of the linear layers."""
+        return self._sum(lambda a: a.weight_bits + a.activation_bits + a.result_bits) / 8
+
     def largest_batch(self, capacity_bytes: int) -> int:
         """Return how many sequences of this length fit into a memory, with the model itself."""
         one = replace(self.workload, batch_size=1)
         parts = footprint_bytes(self.model, self.format, self.array, one)
         cache = parts.pop("kv_cache")
         return max(0, (capacity_bytes - sum(parts.values())) // cache)
+
+    def _tokens_per_s_by_memory(self) -> dict[str, float]:
+        rows = self.rates.table.rows
+        at = (ANY_NODE, self.rates.node)
+        memories = [key for key in rows if key.operation == "bandwidth" and key.node in at]
+        return {key.format: self.tokens_per_s_at(rows[key].converted()) for key in memories}
 
     def as_dict(self) -> dict[str, Any]:
         """Return what a report needs by name, energies in joules."""
@@ -214,6 +258,7 @@ class Result:
             "latency_s": self.latency_s,
             "attention_s": self.attention_s,
             "tokens_per_s": self.tokens_per_s,
+            "tokens_per_s_at": self._tokens_per_s_by_memory(),
             "bounds_s": self.bounds_s,
             "utilisation": self.utilisation,
             "rows": self.array.rows,
@@ -473,6 +518,7 @@ def summary(results: dict[str, Result]) -> dict[str, Any]:
         "causal": work.causal,
         "memory": rates.memory,
         "clock_gating": rates.clock_gating,
+        "ratio_by_clock_gating": _by_clock_gating(fp16, ternary),
         "array": ternary.array.model_dump(),
         "linear_weights": model.linear_weights,
         "linear_layers": [
@@ -486,6 +532,19 @@ def summary(results: dict[str, Result]) -> dict[str, Any]:
         "table_rows_changed": [str(row.key) for row in table.user_rows],
         "not_modelled": [*NOT_MODELLED, *_without_rows(ternary)],
     }
+
+
+def _by_clock_gating(larger: Result, smaller: Result) -> dict[str, float]:
+    """Return the ratio of two totals, whichever registers have their clock stopped."""
+
+    def total(result: Result, gating: str) -> float:
+        rates = replace(result.rates, clock_gating=gating)
+        again = run(
+            result.model, result.format, result.array, result.workload, rates, scope=result.scope
+        )
+        return again.energy.total_pj
+
+    return {gating: total(larger, gating) / total(smaller, gating) for gating in CLOCK_GATING}
 
 
 def _without_rows(result: Result) -> list[str]:

@@ -215,6 +215,15 @@ class Bill:
         return (Charge(part, key, count) for (part, key), count in self.counts.items())
 
 
+CLOCK_GATING = {
+    "none": "the clock reaches every register in every cycle",
+    "enables": "the clock stands still in registers whose enable says that they hold",
+    "all": "the clock stands still in every register that holds, those of the adder trees too",
+}
+"""What can have its clock stopped. In the RTL, operands, tiles and results have an enable, from
+which synthesis for standard cells makes clock gates; trees and the broadcast have none."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rates:
     """What is priced with: the tables, and what they leave open.
@@ -228,7 +237,7 @@ class Rates:
     memory
         Kind of off-chip memory; None leaves its traffic out.
     clock_gating
-        Stop the clock of registers that keep their value.
+        Which registers have no clock in cycles that do not write them: one of `CLOCK_GATING`.
     extrapolate
         Price buffers beyond the table's largest memory too.
     """
@@ -236,8 +245,14 @@ class Rates:
     table: EnergyTable
     node: str = "7nm"
     memory: str | None = None
-    clock_gating: bool = False
+    clock_gating: str = "enables"
     extrapolate: bool = False
+
+    def __post_init__(self) -> None:
+        if self.clock_gating not in CLOCK_GATING:
+            raise InputError(
+                f"clock gating {self.clock_gating!r}: not known; known: {', '.join(CLOCK_GATING)}"
+            )
 
     def key(self, operation: str, format: str) -> Key:
         """Return the address of the row that prices an operation.
@@ -282,8 +297,8 @@ def bill_layer(activity: Activity, config: ArrayConfig, rates: Rates, *, scope: 
     ========== ==================== ======================== ========================
 
     Scope `core` adds what the array needs besides, padding included. A register costs `held` in
-    each cycle of the run and `active` instead in those that write it; with clock gating, only the
-    latter. Words of a memory of up to 2 KB, chosen by address, cost `active` when written.
+    each cycle of the run in which it has a clock (see `CLOCK_GATING`), and `active` instead in
+    those that write it. Words of a memory of up to 2 KB, chosen by address, cost `active` when written.
 
     * `wider_adders`: in each step and lane, the tree adders and the accumulator's at their real
       number and widths (a sum in level l of a tree over terms of w bits has w + l; a negated int8
@@ -362,8 +377,9 @@ class _Layer:
         operand_bits = tree.operand_bits * config.operand_copies
         if config.broadcast_stages:  # the register before the copies
             operand_bits += config.columns * config.activation_bits
-        operand_bits += config.rows * tree.register_bits
         yield from self._register("registers", operand_bits, compute)
+        tree_bits = config.rows * tree.register_bits
+        yield from self._register("registers", tree_bits, compute, enabled=False)
         accumulated_bits = activity.accumulator_updates * config.accumulator_bits
         yield from self._memory(
             "registers",
@@ -372,8 +388,10 @@ class _Layer:
             read_bits=accumulated_bits,
         )
         tile_bits = config.rows * config.columns * config.weight_bits
-        tiles = 2 + config.broadcast_stages
-        yield from self._register("weight_buffer", tiles * tile_bits, activity.weight_tiles)
+        loads = activity.weight_tiles
+        yield from self._register("weight_buffer", 2 * tile_bits, loads)
+        delayed_bits = config.broadcast_stages * tile_bits
+        yield from self._register("weight_buffer", delayed_bits, loads, enabled=False)
         if config.is_ternary:
             encoding = str(config.weight_encoding)
             trits = activity.weight_bits // 8 * TRITS_PER_BYTE[encoding]
@@ -420,8 +438,12 @@ class _Layer:
             yield Charge("wider_adders", key("add", "int32"), beyond)
         yield Charge("wider_adders", narrow, -self._activity.macs)
 
-    def _register(self, part: str, bits: int, writes: int) -> Iterator[Charge]:
-        if not self._rates.clock_gating:
+    def _register(
+        self, part: str, bits: int, writes: int, *, enabled: bool = True
+    ) -> Iterator[Charge]:
+        """Charge registers, `enabled` or written in every cycle with what they may hold already."""
+        gating = self._rates.clock_gating
+        if gating == "none" or (gating == "enables" and not enabled):
             idle = self._activity.cycles.total - writes
             yield Charge(part, self._rates.key("flip_flop", "held"), bits * idle)
         yield Charge(part, self._rates.key("flip_flop", "active"), bits * writes)

@@ -82,7 +82,7 @@ def _mac_pj(
         in_features=array.columns * 64,
         tokens=array.batch,
     )
-    rates = Rates(table=table, node=node, clock_gating=True)
+    rates = Rates(table=table, node=node)
     report = bill_layer(activity, array, rates, scope="core").price(table)
     return sum(report.parts[part] for part in parts) / activity.macs
 

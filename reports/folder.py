@@ -153,13 +153,11 @@ def command_line(inputs: Inputs, only: Sequence[str], pictures: bool) -> str:
         words += ["--only", name]
     if now["models"] != usual["models"]:
         words += [word for name in now["models"] for word in ("--model", name)]
-    own = ("models", "array", "run", "layer", "clock_gating")
+    own = ("models", "array", "run", "layer")
     changed = {k: v for k, v in now.items() if k not in own and v != usual[k]}
     changed |= {k: v for k, v in now["array"].items() if v != usual["array"][k]}
     for name, value in changed.items():
         words += [f"--{name.replace('_', '-')}", str(value)]
-    if inputs.clock_gating:
-        words.append("--clock-gating")
     if inputs.layer is not None:
         words += ["--layer", inputs.layer]
     if not pictures:

@@ -67,7 +67,7 @@ class Inputs:
     context: int = 0
     batch_size: int = 1
     baseline: str = "equal-peak"
-    clock_gating: bool = False
+    clock_gating: str = "enables"
     table: str | None = None
     trace: str | None = None
     run: Mapping[str, Any] | None = field(default=None, repr=False)

@@ -8,7 +8,7 @@ import pandas as pd  # type: ignore[import-untyped]
 from matplotlib.figure import Figure
 
 from hwsim.compare import Result, WaterfallStep, waterfall
-from hwsim.energy import PICOJOULES, parts_of
+from hwsim.energy import CLOCK_GATING, PICOJOULES, parts_of
 from hwsim.energy_tables import KINDS, Key
 from hwsim.reports.content import Caption, Picture, Report, Table, number, series
 from hwsim.reports.inputs import Inputs
@@ -144,8 +144,7 @@ def _assumptions(inputs: Inputs, fp16: Result, ternary: Result) -> list[str]:
             f"{of_ratio[key]:+.2g} %."
         )
     if inputs.scope != "arithmetic":
-        clock = "stands still in" if inputs.clock_gating else "reaches"
-        words.append(f"The clock {clock} registers that hold their value, in every format.")
+        words.append(f"In every format, {CLOCK_GATING[inputs.clock_gating]}.")
     words.append(f"The arrays of all formats are compared at {inputs.baseline}.")
     return words
 

@@ -13,6 +13,7 @@ from hwsim import yosys
 from hwsim.activity import Activity, Cycles
 from hwsim.config import ArrayConfig
 from hwsim.energy import (
+    CLOCK_GATING,
     SCOPES,
     EnergyReport,
     Rates,
@@ -68,7 +69,8 @@ class TestByHand:
         }
 
     def test_core(self, toy) -> None:
-        report = price(ACTIVITY, ARRAY, toy, node="toy", scope="core")
+        rates = Rates(table=toy, node="toy", clock_gating="none")
+        report = bill_layer(ACTIVITY, ARRAY, rates, scope="core").price(toy)
         # An adder of w bits costs w - 7 pJ here; the tree has 10 and 11, the accumulator 16 bits.
         assert report.wider_adders == 2 * (3 + 4 + 9) - 6 * 1
         # 24 bits of operands in ten cycles, written in one; two accumulators of 16 bits written
@@ -100,12 +102,17 @@ class TestByHand:
         report = price(ACTIVITY, fp32, toy, node="toy", scope="core")
         assert report.wider_adders == 2 * (4 - 3)
 
-    def test_clock_gating_leaves_only_what_is_written(self, toy) -> None:
-        rates = Rates(table=toy, node="toy", clock_gating=True)
-        report = bill_layer(ACTIVITY, ARRAY, rates, scope="core").price(toy)
-        assert report.registers == 24 * 2 + 32 * 2
-        assert report.weight_buffer == 24 * 2
-        assert report.result == 32 * 2
+    def test_clock_gating(self, toy) -> None:
+        array = ARRAY.replace(pipeline=1, broadcast_rows=2)
+        # Trees of two rows: 10 + 9, then 11 bits. Operands of 24 bits, and a register before them.
+        tree, operands, tile = 2 * (10 + 9 + 11), 2 * 24, 12
+        for gating, held_cycles in (("none", (9, 9)), ("enables", (0, 9)), ("all", (0, 0))):
+            enabled, always = (held * 1 + 1 * 2 for held in held_cycles)
+            rates = Rates(table=toy, node="toy", clock_gating=gating)
+            report = bill_layer(ACTIVITY, array, rates, scope="core").price(toy)
+            assert report.registers == operands * enabled + tree * always + 32 * 2
+            assert report.weight_buffer == 2 * tile * enabled + 2 * tile * always
+            assert report.result == 32 * enabled
 
     def test_large_memories_are_priced_by_capacity(self, toy) -> None:
         deep = ARRAY.replace(batch=8, max_in_features=3 * 8 * 1024 // 3 // 8)  # 16 KB and a word
@@ -203,8 +210,8 @@ shapes = st.fixed_dictionaries(
 
 
 @settings(deadline=None, max_examples=50)
-@given(array=arrays, shape=shapes, gating=st.booleans())
-def test_properties(array: ArrayConfig, shape: dict[str, int], gating: bool) -> None:
+@given(array=arrays, shape=shapes, gating=st.sampled_from([*CLOCK_GATING]))
+def test_properties(array: ArrayConfig, shape: dict[str, int], gating: str) -> None:
     activity = predict(array, **shape)
     rates = Rates(table=TABLE, memory="hbm2", clock_gating=gating)
     totals = []

@@ -41,7 +41,9 @@ Table = Annotated[
     Path | None,
     typer.Option("--table", help="CSV that extends or overrides the tables", show_default=False),
 ]
-ClockGating = Annotated[bool, typer.Option("--clock-gating", help="gate registers that hold")]
+ClockGating = Annotated[
+    str, typer.Option(help="registers that have no clock while they hold: none, enables or all")
+]
 Extrapolate = Annotated[bool, typer.Option("--extrapolate", help="price larger SRAM than listed")]
 
 
@@ -55,7 +57,7 @@ def evaluate(
     tokens: int | None,
     baseline: str,
     table: Path | None,
-    clock_gating: bool,
+    clock_gating: str,
     extrapolate: bool,
     **work: Any,
 ) -> "dict[str, Result]":
@@ -97,8 +99,22 @@ def energy(
     lm_head: LmHead = True,
     baseline: Baseline = "equal-peak",
     table: Table = None,
-    clock_gating: ClockGating = False,
+    clock_gating: ClockGating = "enables",
     extrapolate: Extrapolate = False,
+    memory_size_gb: Annotated[
+        float | None,
+        typer.Option(
+            help="10^9 bytes of memory: how many sequences fit, with the model", show_default=False
+        ),
+    ] = None,
+    bandwidth_gb_s: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="tokens/s with a memory of so many GB/s; repeat it for several. Besides those of "
+            "the tables",
+            show_default=False,
+        ),
+    ] = None,
     samples: Annotated[
         int, typer.Option(help="Monte Carlo samples of totals and ratio", min=0, max=1_000_000)
     ] = 0,
@@ -143,6 +159,7 @@ def energy(
         lm_head=lm_head,
     )
     content = {**summary(results), "baseline": baseline}
+    _add_memories(content["formats"], results, memory_size_gb, bandwidth_gb_s or [])
     content["sensitivities"] = _sensitivities(results)
     if samples:
         content["samples"] = _samples(results, samples, seed)
@@ -150,6 +167,27 @@ def energy(
         _print(content)
     if json_file is not None:
         write_json(json_file, content)
+
+
+def _add_memories(
+    formats: dict[str, dict[str, Any]],
+    results: "Mapping[str, Result]",
+    size_gb: float | None,
+    bandwidths_gb_s: list[float],
+) -> None:
+    """Add the largest batch and the speeds that were asked for."""
+    for name, number in (
+        ("memory-size-gb", size_gb),
+        *(("bandwidth-gb-s", b) for b in bandwidths_gb_s),
+    ):
+        if number is not None and not 0 < number < 1e9:
+            raise InputError(f"--{name} must be above 0 and below 10^9, not {number:g}")
+    for name, result in results.items():
+        for bandwidth in bandwidths_gb_s:
+            speed = result.tokens_per_s_at(bandwidth)
+            formats[name]["tokens_per_s_at"][f"{bandwidth:g} GB/s"] = speed
+        if size_gb is not None:
+            formats[name]["largest_batch"] = result.largest_batch(int(size_gb * 1e9))
 
 
 def _sensitivities(results: "Mapping[str, Result]") -> list[dict[str, Any]]:
@@ -271,6 +309,7 @@ def _print(content: dict[str, Any]) -> None:
             f"{result['cycles']:,}",
             f"{result['tokens_per_s']:,.1f}",
             f"{result['utilisation']:.1%}",
+            *([f"{result['largest_batch']:,}"] if "largest_batch" in result else []),
         ]
         for name, result in formats.items()
     ]
@@ -284,6 +323,7 @@ def _print(content: dict[str, Any]) -> None:
         "cycles",
         "tokens/s",
         "utilisation",
+        *(["largest batch"] if "largest_batch" in formats["ternary"] else []),
     )
     print_table("Formats", columns, rows)
     kinds = formats["ternary"]["parts_kind"]
@@ -298,10 +338,22 @@ def _print(content: dict[str, Any]) -> None:
     print_table("Parts, mJ a token", ("part", *formats, "kind (ternary)"), rows)
     rows = [[step["part"], f"{step['ratio']:.2f}"] for step in content["waterfall"]]
     print_table("FP16 over ternary, counting part after part", ("and", "ratio"), rows)
+    memories = formats["ternary"]["tokens_per_s_at"]
+    rows = [
+        [memory, *(f"{result['tokens_per_s_at'][memory]:,.4g}" for result in formats.values())]
+        for memory in memories
+    ]
+    print_table("Tokens/s at most, by memory at its peak", ("memory", *formats), rows)
     low, high = content["ratio_fp16_over_ternary_interval"]
     print(
         f"FP16 over ternary: {content['ratio_fp16_over_ternary']:.2f}, from {low:.2f} to {high:.2f}"
     )
+    if content["scope"] != "arithmetic":
+        gating = content["ratio_by_clock_gating"].items()
+        print(
+            f"by clock gating ({content['clock_gating']} is what was priced): "
+            + ", ".join(f"{name} {ratio:.2f}" for name, ratio in gating)
+        )
     if changed := content["table_rows_changed"]:
         print(f"rows from your own table: {', '.join(changed)}")
     print(f"not modelled: {'; '.join(content['not_modelled'])}")

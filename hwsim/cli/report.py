@@ -48,7 +48,7 @@ def report(
     batch_size: energy.BatchSize = 1,
     baseline: energy.Baseline = "equal-peak",
     table: energy.Table = None,
-    clock_gating: energy.ClockGating = False,
+    clock_gating: energy.ClockGating = "enables",
     trace: Annotated[
         Path | None, typer.Option(metavar="FILE", help="a trace [default: the shipped one]")
     ] = None,

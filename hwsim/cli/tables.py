@@ -79,6 +79,7 @@ def explain(
     batch_size: energy.BatchSize = 1,
     baseline: energy.Baseline = "equal-peak",
     table: energy.Table = None,
+    clock_gating: energy.ClockGating = "enables",
     json_file: JsonFile = None,
 ) -> None:
     """Say which rows priced a total, how often each was used, and where it is from."""
@@ -93,7 +94,7 @@ def explain(
         tokens=tokens,
         baseline=baseline,
         table=table,
-        clock_gating=False,
+        clock_gating=clock_gating,
         extrapolate=False,
         context=context,
         batch_size=batch_size,

@@ -59,7 +59,10 @@ def test_defaults_are_the_published_method(as_json) -> None:
         ("--no-lm-head",),
         ("--memory", "lpddr5"),
         ("--baseline", "equal-area"),
-        ("--clock-gating",),
+        ("--clock-gating", "none"),
+        ("--clock-gating", "all"),
+        ("--memory-size-gb", 4),
+        ("--bandwidth-gb-s", 51.2),
         ("--rows", 32),
         ("--encoding", "2bit"),
     ],
@@ -68,6 +71,33 @@ def test_every_option_moves_a_total(as_json, option) -> None:
     base = ("energy", *BITNET, "--scope", "system")
     before, after = as_json(*base), as_json(*base, *option)
     assert before["formats"] != after["formats"]
+
+
+def test_memories(as_json) -> None:
+    options = ("--scope", "system", "--context", 1000, "--memory-size-gb", 2)
+    found = as_json("energy", *BITNET, *options, "--bandwidth-gb-s", 25.6, "--bandwidth-gb-s", 1)
+    formats = found["formats"]
+    for result in formats.values():
+        speeds = result["tokens_per_s_at"]
+        assert speeds["25.6 GB/s"] == speeds["ddr4"]  # a channel of it
+        assert speeds["1 GB/s"] < speeds["lpddr4"] < speeds["lpddr5"] < speeds["gddr6"]
+        # The head, in 16 bits, is read for every token.
+        assert speeds["1 GB/s"] < 1e9 / (result["weight_bytes"] + 128_256 * 2560 * 2)
+        model = sum(result["footprint_bytes"].values()) - result["footprint_bytes"]["kv_cache"]
+        batch = (2_000_000_000 - model) // (1001 * 76_800)
+        assert result["largest_batch"] == max(0, batch)
+    assert formats["fp16"]["largest_batch"] == 0 < formats["ternary"]["largest_batch"]
+
+
+def test_clock_gating_is_there_in_all_forms(as_json, hwsim) -> None:
+    options = ("energy", *BITNET, "--scope", "core")
+    ratios = as_json(*options)["ratio_by_clock_gating"]
+    for gating, ratio in ratios.items():
+        found = as_json(*options, "--clock-gating", gating)
+        assert found["ratio_fp16_over_ternary"] == pytest.approx(ratio)
+    assert as_json(*options)["clock_gating"] == "enables"
+    assert ratios["all"] < ratios["enables"] < ratios["none"]
+    assert "by clock gating (enables is what was priced): none " in hwsim(*options)[1]
 
 
 def test_causal_attention_is_half(as_json) -> None:
@@ -130,6 +160,9 @@ def test_tables_for_people(hwsim) -> None:
         ((*BITNET, "--baseline", "fair"), "baseline 'fair': not known"),
         ((*BITNET, "--scope", "system", "--memory", "abacus"), "memory: input should be 'hbm2'"),
         ((*BITNET, "--lane", "int8"), "lane int8"),
+        ((*BITNET, "--clock-gating", "most"), "clock gating 'most': not known; known: none, en"),
+        ((*BITNET, "--memory-size-gb", 0), "--memory-size-gb must be above 0 and below 10^9"),
+        ((*BITNET, "--bandwidth-gb-s", "nan"), "--bandwidth-gb-s must be above 0"),
         ((*BITNET, "--table", "absent.csv"), "absent.csv: No such file"),
         ((*BITNET, "--batch", 64, "--scope", "core"), "is beyond the largest row, 1024 KB"),
     ],

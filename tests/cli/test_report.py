@@ -77,7 +77,7 @@ def test_every_option_is_followed(hwsim, tmp_path, own_trace) -> None:
         ("--batch-size", 2),
         ("--baseline", "equal-area"),
         ("--table", "toy.csv"),
-        ("--clock-gating",),
+        ("--clock-gating", "none"),
         ("--trace", own_trace),
         ("--rows", 32),
         ("--encoding", "2bit"),

@@ -118,11 +118,11 @@ def test_the_command_says_what_is_not_usual(inputs: Inputs) -> None:
         models=("llama-3.2-1b", "bitnet-b1.58-3b"),
         array=inputs.array.replace(rows=32, weight_encoding="2bit"),
         scope="core",
-        clock_gating=True,
+        clock_gating="none",
     )
     assert command_line(other, ("model",), pictures=False) == (
         "hwsim report -o DIR --only model --model llama-3.2-1b --model bitnet-b1.58-3b "
-        "--scope core --rows 32 --weight-encoding 2bit --clock-gating --no-pictures"
+        "--scope core --clock-gating none --rows 32 --weight-encoding 2bit --no-pictures"
     )
 
 

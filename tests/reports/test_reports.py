@@ -182,7 +182,7 @@ def test_changes_are_followed(tmp_path) -> None:
         {"tokens": 3},
         {"context": 512},
         {"batch_size": 2},
-        {"clock_gating": True},
+        {"clock_gating": "none"},
         {"baseline": "equal-area"},
         {"array": preset("default-64x64").replace(rows=32)},
         {"table": str(own)},
