@@ -298,7 +298,8 @@ def bill_layer(activity: Activity, config: ArrayConfig, rates: Rates, *, scope: 
 
     Scope `core` adds what the array needs besides, padding included. A register costs `held` in
     each cycle of the run in which it has a clock (see `CLOCK_GATING`), and `active` instead in
-    those that write it. Words of a memory of up to 2 KB, chosen by address, cost `active` when written.
+    those that write it. Words of a memory of up to 2 KB, chosen by address, cost `active` when
+    written.
 
     * `wider_adders`: in each step and lane, the tree adders and the accumulator's at their real
       number and widths (a sum in level l of a tree over terms of w bits has w + l; a negated int8

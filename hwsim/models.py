@@ -52,14 +52,18 @@ class ModelShape:
         Learned position embeddings.
     inner_norms
         Whether there are norms before the output and down projections too (SubLN of BitNet).
-    post_norms
-        Whether attention and FFN are normed at their outputs too.
+    block_norms
+        Norms of the residual stream in a block: 4 where attention and FFN are normed at their
+        outputs too, 1 where both start from the same.
     qk_norms
-        Whether queries and keys are normed.
+        Whether queries and keys are normed: ``head``, with the same gains for all heads, ``all``,
+        with their own, or not.
     layer_norms
         Whether norms subtract the mean and add a bias.
-    qkv_bias, all_bias
-        Whether the query, key and value projections have biases, or all projections.
+    biases
+        Names of the linear layers that have biases.
+    head_bias
+        Whether the LM head has one.
     rotary
         Whether queries and keys are rotated by position.
     """
@@ -80,11 +84,11 @@ class ModelShape:
     embedding_dim: int
     positions: int = 0
     inner_norms: bool = False
-    post_norms: bool = False
-    qk_norms: bool = False
+    block_norms: int = 2
+    qk_norms: str | None = None
     layer_norms: bool = False
-    qkv_bias: bool = False
-    all_bias: bool = False
+    biases: tuple[str, ...] = ()
+    head_bias: bool = False
     rotary: bool = True
 
     @property
@@ -137,22 +141,18 @@ class ModelShape:
         """Elements that the norms of one block take, a token."""
         inner = self.q_dim + self.ffn if self.inner_norms else 0
         qk = self.q_dim + self.kv_dim if self.qk_norms else 0
-        return (4 if self.post_norms else 2) * self.hidden + inner + qk
+        return self.block_norms * self.hidden + inner + qk
 
     @property
     def vector_parameters(self) -> int:
         """Gains of norms and biases of the whole model."""
-        inner = self.q_dim + self.ffn if self.inner_norms else 0
-        qk = 2 * self.head_dim if self.qk_norms else 0
-        norms = (4 if self.post_norms else 2) * self.hidden + inner + qk
+        gains = self.block_normed
+        if self.qk_norms == "head":
+            gains += 2 * self.head_dim - self.q_dim - self.kv_dim
         each = 2 if self.layer_norms else 1
-        qkv = self.q_dim + 2 * self.kv_dim
-        biases = 0
-        if self.all_bias:
-            biases = sum(linear.out_features for linear in self.linears)
-        elif self.qkv_bias:
-            biases = qkv
-        return self.layers * (each * norms + biases) + each * self.hidden
+        biases = sum(linear.out_features for linear in self.linears if linear.name in self.biases)
+        head = self.vocab if self.head_bias else 0
+        return self.layers * (each * gains + biases) + each * self.hidden + head
 
     @property
     def kv_entry_values(self) -> int:
@@ -162,6 +162,9 @@ class ModelShape:
 
 _ERA = "The Era of 1-bit LLMs, arXiv 2402.17764"
 _BITNET = "BitNet, arXiv 2310.11453, table of model sizes"
+_QKV = ("q", "k", "v")
+_ATTENTION = (*_QKV, "o")
+_FFN = ("gate", "up", "down")
 _LLAMA_VOCAB = 32_000
 _BITNET_VOCAB = 16_000
 
@@ -271,8 +274,8 @@ ZOO: dict[str, ModelShape] = {
             vocab=262_144,
             tied=True,
             activation="gelu",
-            post_norms=True,
-            qk_norms=True,
+            block_norms=4,
+            qk_norms="head",
         ),
         _llama(
             "qwen2.5-1.5b",
@@ -284,7 +287,7 @@ ZOO: dict[str, ModelShape] = {
             kv_heads=2,
             vocab=151_936,
             tied=True,
-            qkv_bias=True,
+            biases=_QKV,
         ),
         _llama(
             "smollm2-1.7b",
@@ -336,57 +339,110 @@ class _Family(NamedTuple):
 
     `defaults` are those of the class, for keys that a file lacks; ``num_key_value_heads`` and
     ``head_dim`` without a default are those of plain multi-head attention, and sizes without one
-    must be there. `names` are those that differ from LLaMA's.
+    must be there. `names` are those that differ from LLaMA's; None for what the class has no key
+    for. `biases` says which flag, with which default, gives biases to which linear layers.
     """
 
     defaults: Mapping[str, Any] = {}
     traits: Mapping[str, Any] = {}
-    names: Mapping[str, str] = {}
+    names: Mapping[str, str | None] = {}
+    biases: tuple["_Bias", ...] = ()
 
+
+class _Bias(NamedTuple):
+    flag: str | None  # None: it is always the default
+    default: bool
+    linears: tuple[str, ...]
+
+
+_ON_ATTENTION = _Bias("attention_bias", False, _ATTENTION)
+_ON_FFN = _Bias("mlp_bias", False, _FFN)
+_ON_QKV = _Bias(None, True, _QKV)
+_EVERYWHERE = _Bias(None, True, (*_ATTENTION, *_FFN))
+_MULTI_HEAD = {"num_key_value_heads": None, "head_dim": None}
 
 _TIED = {"tie_word_embeddings": True}
 _GEMMA = {**_TIED, "head_dim": 256}
 _GEMMA_NAMES = {"hidden_act": "hidden_activation"}
-_QK = {"qk_norms": True}
-_PLAIN = {"gated": False, "layer_norms": True, "all_bias": True}
+_FOUR_NORMS = {"block_norms": 4}
+_HEAD_NORMS = {"qk_norms": "head"}
+_ALL_NORMS = {"qk_norms": "all"}
+_PLAIN = {"gated": False, "layer_norms": True}
 
 FAMILIES: dict[str, _Family] = {
-    "llama": _Family(),
+    "llama": _Family(biases=(_ON_ATTENTION, _ON_FFN)),
     "mistral": _Family({"num_key_value_heads": 8}),
     "ministral": _Family({"num_key_value_heads": 8}),
-    "minicpm": _Family(_TIED),
-    "granite": _Family(),
+    "minicpm": _Family(_TIED, biases=(_ON_ATTENTION,)),
+    "granite": _Family(biases=(_ON_ATTENTION, _ON_FFN)),
     "phi3": _Family(),
-    "smollm3": _Family({**_TIED, "num_key_value_heads": 4}),
-    "seed_oss": _Family({"num_key_value_heads": 8, "head_dim": 128}, {"qkv_bias": True}),
-    "qwen2": _Family({"num_key_value_heads": 32}, {"qkv_bias": True}),
-    "qwen3": _Family({"num_key_value_heads": 32, "head_dim": 128}, _QK),
-    "gemma": _Family({**_GEMMA, "num_key_value_heads": 16, "hidden_act": "gelu"}),
+    "smollm3": _Family({**_TIED, "num_key_value_heads": 4}, biases=(_ON_ATTENTION, _ON_FFN)),
+    "seed_oss": _Family(
+        {"num_key_value_heads": 8, "head_dim": 128},
+        biases=(
+            _Bias("attention_bias", True, _QKV),
+            _Bias("attention_out_bias", False, ("o",)),
+            _ON_FFN,
+        ),
+    ),
+    "qwen2": _Family({"num_key_value_heads": 32}, biases=(_ON_QKV,)),
+    "qwen3": _Family(
+        {"num_key_value_heads": 32, "head_dim": 128}, _HEAD_NORMS, biases=(_ON_ATTENTION,)
+    ),
+    "gemma": _Family(
+        {**_GEMMA, "num_key_value_heads": 16, "hidden_act": "gelu"}, biases=(_ON_ATTENTION,)
+    ),
     "gemma2": _Family(
         {**_GEMMA, "num_key_value_heads": 4, "hidden_act": "gelu"},
-        {"post_norms": True},
+        _FOUR_NORMS,
         _GEMMA_NAMES,
+        (_ON_ATTENTION,),
     ),
     "gemma3_text": _Family(
         {**_GEMMA, "num_key_value_heads": 4, "hidden_act": "gelu"},
-        {"post_norms": True, **_QK},
+        {**_FOUR_NORMS, **_HEAD_NORMS},
         _GEMMA_NAMES,
+        (_ON_ATTENTION,),
     ),
-    "olmo2": _Family(traits=_QK),
-    "olmo3": _Family(traits=_QK),
+    "olmo2": _Family(traits=_ALL_NORMS, biases=(_ON_ATTENTION,)),
+    "olmo3": _Family(traits=_ALL_NORMS, biases=(_ON_ATTENTION,)),
     "bitnet": _Family(
-        {"num_key_value_heads": 5, "hidden_act": "relu2"}, {"ternary": True, "inner_norms": True}
+        {"num_key_value_heads": 5, "hidden_act": "relu2"},
+        {"ternary": True, "inner_norms": True},
+        biases=(_ON_ATTENTION,),
     ),
     "opt": _Family(
         {**_TIED, "hidden_act": "relu"},
         {**_PLAIN, "rotary": False},
-        {"intermediate_size": "ffn_dim", "hidden_act": "activation_function"},
+        {
+            **_MULTI_HEAD,
+            "intermediate_size": "ffn_dim",
+            "hidden_act": "activation_function",
+        },
+        (_EVERYWHERE._replace(flag="enable_bias"),),
     ),
-    "gpt_neox": _Family({"hidden_act": "gelu"}, _PLAIN),
-    "phi": _Family({"hidden_act": "gelu"}, _PLAIN),
-    "starcoder2": _Family({**_TIED, "num_key_value_heads": 2, "hidden_act": "gelu"}, _PLAIN),
-    "nemotron": _Family({"hidden_act": "relu2"}, {"gated": False, "layer_norms": True}),
-    "arcee": _Family({"hidden_act": "relu2"}, {"gated": False}),
+    "gpt_neox": _Family(
+        {"hidden_act": "gelu"},
+        _PLAIN,
+        _MULTI_HEAD,
+        (_ON_ATTENTION._replace(default=True), _Bias(None, True, _FFN)),
+    ),
+    "phi": _Family(
+        {"hidden_act": "gelu"},
+        {**_PLAIN, "block_norms": 1, "head_bias": True},
+        biases=(_EVERYWHERE,),
+    ),
+    "starcoder2": _Family(
+        {**_TIED, "num_key_value_heads": 2, "hidden_act": "gelu"},
+        _PLAIN,
+        biases=(_EVERYWHERE._replace(flag="use_bias"),),
+    ),
+    "nemotron": _Family(
+        {"hidden_act": "relu2"},
+        {"gated": False, "layer_norms": True},
+        biases=(_ON_ATTENTION, _ON_FFN),
+    ),
+    "arcee": _Family({"hidden_act": "relu2"}, {"gated": False}, biases=(_ON_ATTENTION, _ON_FFN)),
 }
 """Architectures by the ``model_type`` of their ``config.json``."""
 
@@ -395,6 +451,9 @@ _WRAPPED = ("gemma3",)
 
 _ACTIVATIONS = {"silu": "silu", "swish": "silu", "relu": "relu", "relu2": "relu2"}
 """Names of activation functions; whatever contains ``gelu`` is ``gelu``."""
+
+_MOST = 1 << 30
+"""Sizes beyond this are mistakes."""
 
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
@@ -427,7 +486,9 @@ def parse_config(config: Any, *, where: str) -> ModelShape:
     if not isinstance(config, dict):
         raise InputError(f"{where}: must hold an object")
     if config.get("model_type") in _WRAPPED and isinstance(config.get("text_config"), dict):
-        config = config["text_config"]
+        # Whether the head is tied, the whole decides.
+        tied = {key: config[key] for key in _TIED if key in config}
+        config = {**config["text_config"], **tied}
     return _ConfigReader(config, where).shape()
 
 
@@ -480,6 +541,12 @@ class _ConfigReader:
             source=self.where,
             tied=self.flag("tie_word_embeddings"),
             activation=self.activation(),
+            biases=tuple(
+                name
+                for bias in self.family.biases
+                if self.flag(bias.flag, default=bias.default)
+                for name in bias.linears
+            ),
             **sizes,
             **self.family.traits,
         )
@@ -495,22 +562,30 @@ class _ConfigReader:
         name = self.family.names.get(key, key)
         if value is None:
             raise InputError(f"{self.where}: has no {name}")
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
             raise InputError(
-                f"{self.where}: {name} must be an integer of at least 1, not {value!r}"
+                f"{self.where}: {name} must be an integer from 1 to {_MOST:,}, not {_shown(value)}"
             )
         return value
 
-    def flag(self, key: str) -> bool:
-        value = self.get(key)
+    def flag(self, key: str | None, *, default: bool = False) -> bool:
+        value = default if key is None else self.config.get(key, self.family.defaults.get(key))
         if not isinstance(value, bool | None):
-            raise InputError(f"{self.where}: {key} must be true or false, not {value!r}")
-        return bool(value)
+            raise InputError(f"{self.where}: {key} must be true or false, not {_shown(value)}")
+        return default if value is None else value
 
     def activation(self) -> str:
         name = self.get("hidden_act") or "silu"
-        if "gelu" in str(name):
+        if isinstance(name, str) and "gelu" in name:
             return "gelu"
-        if name not in _ACTIVATIONS:
-            raise InputError(f"{self.where}: unknown activation function {name!r}")
+        if not isinstance(name, str) or name not in _ACTIVATIONS:
+            raise InputError(f"{self.where}: unknown activation function {_shown(name)}")
         return _ACTIVATIONS[name]
+
+
+def _shown(value: object) -> str:
+    """Return a value as text that fits into a line."""
+    if isinstance(value, int) and abs(value) > 10**30:  # too long, or even refused by Python
+        return "one of astronomic size"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

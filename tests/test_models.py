@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -44,6 +45,90 @@ def test_parameters_are_those_of_the_checkpoint(name: str, parameters: int) -> N
     assert total == parameters
 
 
+SMALL = {
+    "hidden_size": 96,
+    "num_attention_heads": 8,
+    "intermediate_size": 200,
+    "num_hidden_layers": 3,
+    "vocab_size": 120,
+    "max_position_embeddings": 64,
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "linear", "total"),
+    # As counted in what AutoModelForCausalLM.from_config of transformers 5.24 makes of
+    # CONFIG_MAPPING[family](**SMALL, **changes), under torch.device("meta"): weights of all
+    # nn.Linear but the head and OPT's projections of embeddings; all parameters, tied ones once.
+    [
+        (
+            "llama",
+            {"num_key_value_heads": 2, "head_dim": 20, "attention_bias": True, "mlp_bias": True},
+            288_000,
+            314_208,
+        ),
+        ("mistral", {"num_key_value_heads": 4, "head_dim": 10}, 241_920, 265_632),
+        (
+            "granite",
+            {"num_key_value_heads": 2, "attention_bias": True, "tie_word_embeddings": True},
+            241_920,
+            254_832,
+        ),
+        ("phi3", {"num_key_value_heads": 4}, 255_744, 279_456),
+        ("smollm3", {"num_key_value_heads": 2, "mlp_bias": True}, 241_920, 255_600),
+        (
+            "seed_oss",
+            {"num_key_value_heads": 2, "head_dim": None, "attention_out_bias": True},
+            241_920,
+            266_352,
+        ),
+        ("qwen2", {"num_key_value_heads": 4, "tie_word_embeddings": True}, 255_744, 268_512),
+        ("qwen3", {"num_key_value_heads": 2, "attention_bias": True}, 910_080, 939_456),
+        ("gemma", {"num_key_value_heads": 1, "attention_bias": True}, 1_499_904, 1_520_064),
+        (
+            "gemma2",
+            {"num_key_value_heads": 4, "head_dim": 12, "tie_word_embeddings": False},
+            255_744,
+            280_032,
+        ),
+        ("gemma3_text", {"num_key_value_heads": 1}, 1_499_904, 1_514_208),
+        ("olmo2", {"num_key_value_heads": 2, "attention_bias": True}, 241_920, 266_712),
+        ("olmo3", {}, 283_392, 307_680),
+        ("bitnet", {"num_key_value_heads": 4, "tie_word_embeddings": True}, 255_744, 268_824),
+        ("opt", {"word_embed_proj_dim": 40, "enable_bias": False}, 225_792, 245_952),
+        ("gpt_neox", {"attention_bias": False}, 225_792, 251_064),
+        ("phi", {"num_key_value_heads": 2}, 184_320, 209_856),
+        ("starcoder2", {"use_bias": False}, 184_320, 197_184),
+        (
+            "nemotron",
+            {"num_key_value_heads": 4, "attention_bias": True, "head_dim": 24},
+            281_088,
+            306_912,
+        ),
+        ("arcee", {"num_key_value_heads": 4, "head_dim": 20, "mlp_bias": True}, 253_440, 278_040),
+    ],
+)
+def test_parameters_are_those_that_transformers_makes(
+    family: str, changes: dict[str, Any], linear: int, total: int
+) -> None:
+    config = {"model_type": family, **SMALL, **changes}
+    if family == "opt":
+        config["ffn_dim"] = config.pop("intermediate_size")
+    model = parse_config(config, where="c")
+    head = 0 if model.tied else model.head_weights
+    assert model.linear_weights == linear
+    assert linear + model.embedding_weights + model.vector_parameters + head == total
+
+
+def test_keys_that_a_class_does_not_know_are_not_read() -> None:
+    more = {"num_key_value_heads": 2, "head_dim": 8}
+    for family, ffn in (("opt", "ffn_dim"), ("gpt_neox", "intermediate_size")):
+        config = {"model_type": family, **SMALL, ffn: 200}
+        with_more = parse_config({**config, **more}, where="c")
+        assert with_more == parse_config(config, where="c")
+        assert with_more.kv_dim == 96
+
+
 def test_linears_of_a_block() -> None:
     shapes = {linear[0]: linear[1:] for linear in ZOO["bitnet-b1.58-2b-4t"].linears}
     assert shapes == {
@@ -80,6 +165,8 @@ class TestConfigJson:
         model = parse_config({"model_type": "gemma3", "text_config": text}, where="c")
         assert (model.q_dim, model.kv_dim, model.tied) == (1024, 256, True)
         assert model.activation == "gelu"
+        whole = {"model_type": "gemma3", "text_config": text, "tie_word_embeddings": False}
+        assert not parse_config(whole, where="c").tied
 
     def test_opt_has_names_of_its_own(self) -> None:
         config = {
@@ -120,14 +207,25 @@ class TestConfigJson:
             ({"model_type": ["llama"]}, "unknown architecture"),
             ({"model_type": "llava", "text_config": LLAMA}, "unknown architecture .*'llava'"),
             ({"num_local_experts": 8}, "c: num_local_experts: mixtures of experts"),
-            ({"hidden_size": 0}, "c: hidden_size must be an integer of at least 1, not 0"),
-            ({"hidden_size": 64.5}, "hidden_size must be an integer of at least 1, not 64.5"),
+            ({"hidden_size": 0}, "c: hidden_size must be an integer from 1 to .*, not 0"),
+            ({"hidden_size": 64.5}, "hidden_size must be an integer from 1 to .*, not 64.5"),
             ({"hidden_size": True}, "hidden_size must be an integer"),
             ({"vocab_size": None}, "c: has no vocab_size"),
             ({"hidden_size": 66}, "c: hidden_size 66 is not divisible by num_attention_heads 4"),
             ({"num_key_value_heads": 3}, "num_attention_heads 4 is not divisible by .* 3"),
             ({"tie_word_embeddings": "no"}, "tie_word_embeddings must be true or false, not 'no'"),
             ({"hidden_act": "sin"}, "unknown activation function 'sin'"),
+            ({"hidden_act": ["silu"]}, r"unknown activation function \['silu'\]"),
+            ({"hidden_act": ["gelu"]}, r"unknown activation function \['gelu'\]"),
+            (
+                {"num_hidden_layers": -1},
+                "num_hidden_layers must be an integer from 1 to .*, not -1",
+            ),
+            ({"num_hidden_layers": 2.0}, "num_hidden_layers must be an integer"),
+            ({"num_hidden_layers": True}, "num_hidden_layers must be an integer"),
+            ({"num_hidden_layers": float("nan")}, "num_hidden_layers must be an integer .*not nan"),
+            ({"num_hidden_layers": 10**400}, "not one of astronomic size"),
+            ({"mlp_bias": 3}, "mlp_bias must be true or false, not 3"),
         ],
     )
     def test_refuses_by_name(self, change, message: str) -> None:
@@ -142,6 +240,9 @@ class TestConfigJson:
         file.write_text("[1]")
         with pytest.raises(InputError, match=r"config.json: must hold an object"):
             find_model(file)
+        file.write_text('{"model_type": "llama", "hidden_size": 1' + 5000 * "0" + "}")
+        with pytest.raises(InputError, match=r"config.json: not a JSON file: Exceeds the limit"):
+            find_model(file)
         file.write_text("{")
         with pytest.raises(InputError, match=r"config.json: not a JSON file"):
             find_model(file)
@@ -154,8 +255,15 @@ class TestConfigJson:
 
     @given(
         st.dictionaries(
-            st.sampled_from([*LLAMA, "head_dim", "tie_word_embeddings", "num_experts"]),
-            st.none() | st.booleans() | st.integers() | st.text("a\n") | st.lists(st.integers()),
+            st.sampled_from(
+                [*LLAMA, "head_dim", "tie_word_embeddings", "num_experts", "hidden_act"]
+            ),
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats()
+            | st.text("a\n")
+            | st.lists(st.text()),
         ),
         st.sampled_from(list(FAMILIES)),
     )
