@@ -75,7 +75,8 @@ class ArrayConfig(BaseModel):
         From `make`, `replace` and `from_toml`, naming the field and what is allowed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    # Strict: a string or a truth value is no number.
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, strict=True)
 
     rows: int = Field(16, ge=1, le=_MOST, description="lanes R: outputs computed side by side")
     columns: int = Field(16, ge=1, le=_MOST, description="inputs N that a lane takes in one step")

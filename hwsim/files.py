@@ -1,5 +1,6 @@
 """Writing files so that they are there complete, or not at all."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -46,6 +47,32 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path) -> None:
+    """Refuse a file that cannot be written, before there is anything to write to it.
+
+    Raises
+    ------
+    InputError
+        As `replacing` would.
+    """
+    path = Path(path)
+    target = Path(os.path.realpath(path))
+    reason = None
+    if target.is_dir():
+        reason = os.strerror(errno.EISDIR)
+    elif target.exists() and not target.is_file():
+        if not os.access(target, os.W_OK):
+            reason = os.strerror(errno.EACCES)
+    else:
+        try:
+            with tempfile.TemporaryFile(dir=target.parent):
+                pass
+        except OSError as error:
+            reason = error.strerror or str(error)
+    if reason is not None:
+        raise InputError(f"{path}: cannot be written: {reason}")
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> None:

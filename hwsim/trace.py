@@ -8,7 +8,9 @@ are ``format = hwsim-trace``, ``version = 1``, ``model`` and ``source``.
 Reading never unpickles and never runs code.
 """
 
+import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,6 +97,7 @@ def read(path: str | Path) -> Trace:
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is not a file")
     with _opened(path) as file:
+        _check_names(path)
         metadata = file.metadata() or {}
         if metadata.get("format") != FORMAT:
             raise InputError(
@@ -188,6 +191,21 @@ def _opened(path: Path) -> Iterator[Any]:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except SafetensorError as error:
         raise InputError(f"{path}: not a readable safetensors file: {error}") from error
+
+
+def _check_names(path: Path) -> None:
+    """Refuse a name that is there twice, of which safetensors would keep one without a word."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        counts = Counter(name for name, _ in pairs)
+        for name, count in counts.items():
+            if count > 1:
+                raise InputError(f"{path}: {name!a} is there twice")
+        return dict(pairs)
+
+    with path.open("rb") as file:  # safetensors has found the header to be JSON already
+        length = int.from_bytes(file.read(8), "little")
+        json.loads(file.read(length), object_pairs_hook=once)
 
 
 def _read_layer(path: Path, file: Any, name: str) -> Layer:

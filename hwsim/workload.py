@@ -10,6 +10,10 @@ PHASES = ("prefill", "decode")
 """Kinds of work."""
 
 
+_MOST = 10**12
+"""Of tokens and sequences: more are a mistake."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Workload:
     """What a model is asked to do.
@@ -35,7 +39,7 @@ class Workload:
     Raises
     ------
     InputError
-        If a number is too small, or there is no such phase.
+        If a number is too small or astronomic, or there is no such phase.
     """
 
     phase: str = "prefill"
@@ -53,6 +57,8 @@ class Workload:
         for name, least in (("tokens", 1), ("context", 0), ("batch_size", 1), ("kv_bits", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
+            if getattr(self, name) > _MOST:
+                raise InputError(f"{name} must be at most {_MOST:,}")
         if self.head_bits not in (8, 16):
             raise InputError(f"head_bits must be 8 or 16, not {self.head_bits}")
 

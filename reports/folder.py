@@ -246,11 +246,21 @@ def check(folder: str | Path) -> list[str]:
     """
     folder = Path(folder)
     before = _provenance(folder)
-    only = tuple(map(str, before.get("only") or ()))
-    inputs = Inputs.of(before["inputs"])
-    same_versions = before.get("versions") == _versions()
-    pictures = bool(before.get("pictures", True))
-    now = _make(inputs, only, pictures=pictures, draw=pictures and same_versions)
+    try:
+        only = tuple(map(str, before.get("only") or ()))
+        inputs = Inputs.of(before["inputs"])
+        same_versions = before.get("versions") == _versions()
+        pictures = bool(before.get("pictures", True))
+        now = _make(inputs, only, pictures=pictures, draw=pictures and same_versions)
+        changed = _rows_that_changed(before, json.loads(now[PROVENANCE]))
+    except InputError as error:
+        raise InputError(f"{folder / PROVENANCE}: {error!s:.300}") from error
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        # Whoever wrote the record, hwsim did not: its own can be made again.
+        raise InputError(
+            f"{folder / PROVENANCE}: not the provenance of a report: "
+            f"{type(error).__name__}: {error!s:.200}"
+        ) from error
     differing = []
     for name, content in sorted(now.items()):
         if name == PROVENANCE:
@@ -262,7 +272,7 @@ def check(folder: str | Path) -> list[str]:
             continue
         if there != content:
             differing.append(f"{name}: does not follow from today's tables and code")
-    return differing + _rows_that_changed(before, json.loads(now[PROVENANCE]))
+    return differing + changed
 
 
 def _rows_that_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from hwsim.errors import InputError
-from hwsim.files import make_folder, write_atomically
+from hwsim.files import check_writable, make_folder, write_atomically
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
@@ -33,6 +33,22 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent" / "file"):
         with pytest.raises(InputError, match=str(path)):
             write_atomically(path, "x")
+        with pytest.raises(InputError, match=f"{path}: cannot be written: "):
+            check_writable(path)
+
+
+def test_a_file_that_can_be_written_is_not_touched_by_trying(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    check_writable(file)
+    assert not list(tmp_path.iterdir())
+    file.write_text("x")
+    check_writable(file)
+    check_writable("/dev/null")
+    assert file.read_text() == "x"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_cannot_be_made_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be made a folder"):
         make_folder(tmp_path / "file" / "folder")

@@ -298,3 +298,16 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
     for path in (pipe, tmp_path):
         with pytest.raises(InputError, match="is not a file"):
             read(path)
+
+
+def test_a_tensor_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    """As JSON allows it, and safetensors takes it if both are the same bytes."""
+    metadata = '"__metadata__":{"format":"hwsim-trace","version":"1"}'
+    weight = '"a.weight":{"dtype":"I8","shape":%s,"data_offsets":[0,2]}'
+    scale = '"a.weight_scale":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}'
+    entries = (metadata, weight % "[1,2]", weight % "[2,1]", scale)
+    header = f"{{{','.join(entries)}}}".encode()
+    file = tmp_path / "t.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(6))
+    with pytest.raises(InputError, match=r"t.safetensors: 'a.weight' is there twice"):
+        read(file)

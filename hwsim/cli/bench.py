@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from hwsim.cli.array import array_options
-from hwsim.cli.output import JsonFile, print_table, status, write_json
+from hwsim.cli.output import JsonFile, check_outputs, print_table, status, write_json
 from hwsim.config import ArrayConfig
 from hwsim.errors import InputError
 
@@ -29,6 +29,7 @@ def bench(
 
     Nothing is installed by this command. Slow simulators run fewer row blocks of the layer.
     """
+    check_outputs(json_file)
     from hwsim import bench
 
     known = bench.contenders()

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwsim.cli.array import array_options
-from hwsim.cli.output import JsonFile, print_table, write_json
+from hwsim.cli.output import (
+    JsonFile,
+    check_outputs,
+    print_table,
+    refuse_changed,
+    write_json,
+)
 from hwsim.config import ArrayConfig
 from hwsim.errors import InputError
 
@@ -130,6 +136,9 @@ def energy(
     json_file: JsonFile = None,
 ) -> None:
     """Price a model in FP16, INT8, W4A16 and ternary, on arrays of the same shape."""
+    if not samples:
+        refuse_changed("--samples", seed=(seed, 0))
+    check_outputs(json_file, validation)
     if validation is not None:
         _validate(validation, table)
         return

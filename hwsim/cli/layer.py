@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 SHIPPED = "shipped"
 """Stands for the layer that ships with hwsim, in place of a file."""
 
+_MOST = 1 << 31
+"""Activations that are made at once."""
+
 _TRACE = "adder-trace.safetensors"
 _LAYER = "blocks.0.ffn.up"
 
@@ -43,6 +46,20 @@ OperandsOption = Annotated[
 ]
 
 
+def check_size(tokens: int | None, in_features: int) -> None:
+    """Refuse to make more activations than fit into memory.
+
+    Raises
+    ------
+    InputError
+        If they are too many.
+    """
+    if tokens is not None and tokens * in_features > _MOST:
+        raise InputError(
+            f"--tokens: that many tokens of {in_features} activations are more than {_MOST:,}"
+        )
+
+
 def read_layer(
     address: str,
     tokens: int | None = None,
@@ -58,6 +75,7 @@ def read_layer(
     else:
         layer = trace.read_layer(address)
     if activations is Activations.random:
+        check_size(tokens, layer.in_features)
         return layer.with_random_activation(1 if tokens is None else tokens, seed)
     if layer.activation is None:
         raise InputError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from hwsim.cli.layer import check_size
 from hwsim.cli.output import print_cycles, step_bar, write_json
 from hwsim.errors import InputError
 
@@ -67,6 +68,7 @@ def _sources(
             )
         return whole_model.sources_of_trace(model, tokens=tokens), "the trace's own"
     shape = find_model(model)
+    check_size(tokens, shape.longest_in_features)
     zero_fraction = whole_model.ZERO_FRACTION if zero_fraction is None else zero_fraction
     sources = whole_model.sources_of_shape(
         shape, tokens=1 if tokens is None else tokens, zero_fraction=zero_fraction, seed=seed

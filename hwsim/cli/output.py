@@ -5,12 +5,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hwsim.errors import InputError
-from hwsim.files import write_atomically
+from hwsim.files import check_writable, write_atomically
 
 JsonFile = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="write JSON to a file, or - for stdout")
@@ -31,6 +32,41 @@ def distinct_files(outputs: Sequence[str], inputs: Sequence[str]) -> None:
         if path in seen and (os.path.isfile(path) or not os.path.exists(path)):
             raise InputError(f"{name}: is read or written already; outputs need files of their own")
         seen.append(path)
+
+
+def refuse_changed(needed: str, **options: tuple[object, object]) -> None:
+    """Refuse options that would do nothing without another one.
+
+    Parameters
+    ----------
+    needed
+        The option without which they do nothing; it was not given.
+    options
+        Their values and defaults, by name.
+
+    Raises
+    ------
+    InputError
+        Naming the first that was given.
+    """
+    for name, (value, default) in options.items():
+        if value != default:
+            raise InputError(f"--{name.replace('_', '-')} is for {needed}")
+
+
+def check_outputs(*files: str | Path | None) -> None:
+    """Refuse files that cannot be written before a long run, not after it.
+
+    What is None or ``-`` is left out.
+
+    Raises
+    ------
+    InputError
+        Naming the file.
+    """
+    for file in files:
+        if file is not None and str(file) != "-":
+            check_writable(file)
 
 
 def write_json(file: str, content: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from hwsim.cli import energy
 from hwsim.cli.array import array_options
-from hwsim.cli.output import progress_bar
+from hwsim.cli.output import check_outputs, progress_bar, refuse_changed
 from hwsim.config import ArrayConfig
 from hwsim.errors import InputError
 
@@ -87,6 +87,12 @@ def report(
 
     if layer is not None and run is not None:
         raise InputError("report: --layer and --run cannot both be given")
+    if only and "layer" not in only:
+        refuse_changed("--only layer", layer=(layer, None), run=(run, None), engine=(engine, "rtl"))
+    if only and "trace" not in only:
+        refuse_changed("--only trace", trace=(trace, None))
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    check_outputs(there / "report.md")
     given: dict[str, Any] = {"models": tuple(model)} if model else {}
     inputs = Inputs(
         **given,

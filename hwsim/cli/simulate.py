@@ -23,6 +23,7 @@ from hwsim.cli.layer import (
 )
 from hwsim.cli.output import (
     JsonFile,
+    check_outputs,
     distinct_files,
     print_cycles,
     print_table,
@@ -64,7 +65,9 @@ def simulate(
     stall_rate: Annotated[
         float, typer.Option(help="how often sources and sinks wait: 0 <= rate < 1")
     ] = 0.0,
-    stall_seed: Annotated[int, typer.Option(help="of the stalls", min=0)] = 0,
+    stall_seed: Annotated[
+        int | None, typer.Option(help="of the stalls [default: 0]", min=0, show_default=False)
+    ] = None,
     operands: OperandsOption = OperandKind.trace,
     check: Annotated[
         bool, typer.Option("--check", help="compare the outputs with numpy; exit 1 if they differ")
@@ -125,7 +128,11 @@ def simulate(
     json_file: JsonFile = None,
 ) -> None:
     """Run a layer on the array, cycle by cycle, and price what happened."""
+    if stall_seed is not None and not stall_rate:
+        raise InputError("--stall-seed is for --stall-rate")
+    stalls = (stall_rate, stall_seed or 0)
     if model is not None:
+        check_outputs(json_file)
         for name, given in (
             ("--layer", layer),
             ("--output", output),
@@ -135,6 +142,7 @@ def simulate(
             ("--netlist", netlist),
             ("--profile", profile),
             ("--toggles", toggles or None),
+            ("--activations", None if activations is Activations.trace else activations),
         ):
             if given is not None:
                 raise InputError(f"{name} and --model cannot both be given")
@@ -150,7 +158,7 @@ def simulate(
                 config=array,
                 engine=engine,
                 kind=operands.value,
-                stalls=Stalls(stall_rate, stall_seed),
+                stalls=Stalls(*stalls),
                 check=check,
                 sample=sample,
                 seed=seed,
@@ -173,6 +181,7 @@ def simulate(
     outputs = [p for p in (output, vcd, saif, netlist, profile, json_file) if p not in (None, "-")]
     inputs = [] if layer is None else [layer, layer.rpartition(":")[0]]
     distinct_files([*map(str, outputs)], inputs)
+    check_outputs(*outputs)
     started = time.perf_counter()
     import numpy as np
 
@@ -184,7 +193,6 @@ def simulate(
 
     data = read_layer(layer or SHIPPED, tokens, activations, seed)
     fed = operands_of(data, array, kind=operands.value, seed=seed)
-    stalls = Stalls(stall_rate, stall_seed)
     options: dict[str, Any] = {}
     if vcd is not None:
         if engine != "pysim":
@@ -205,7 +213,13 @@ def simulate(
         options["toggles"] = True
     with progress_bar(f"{engine}: {data.name}", engines.schedule_of(data, array).steps) as report:
         run = engines.run(
-            data, array, engine=engine, operands=fed, stalls=stalls, progress=report, **options
+            data,
+            array,
+            engine=engine,
+            operands=fed,
+            stalls=Stalls(*stalls),
+            progress=report,
+            **options,
         )
     checked = matches(run.outputs, fed, array) if check else None
     if output is not None:
@@ -218,9 +232,9 @@ def simulate(
         from hwsim.profile import timeline
 
         schedule = engines.schedule_of(data, array)
-        events = timeline(Stimulus(schedule=schedule, operands=fed, stalls=stalls))
+        events = timeline(Stimulus(schedule=schedule, operands=fed, stalls=Stalls(*stalls)))
         write_atomically(profile, json.dumps(events, allow_nan=False))
-    result = describe(data, array, engine, run, stalled=stalls.rate > 0)
+    result = describe(data, array, engine, run, stalled=stall_rate > 0)
     result |= {"operands": fed.source, "checked": checked}
     gates = run.gates
     if gates is None and energy is Pricing.gates:

@@ -8,10 +8,20 @@ import typer
 
 from hwsim.cli.array import array_options
 from hwsim.cli.layer import read_layer
-from hwsim.cli.output import JsonFile, print_table, status, write_json
+from hwsim.cli.output import (
+    JsonFile,
+    check_outputs,
+    print_table,
+    refuse_changed,
+    status,
+    write_json,
+)
 from hwsim.config import ArrayConfig
 
 EXAMPLE = "Example: hwsim synth --target ecp5 --rows 4 --columns 16 --lane carry-fold --pnr"
+
+
+_SEEDS = "1,2,3"
 
 
 @array_options
@@ -27,7 +37,7 @@ def synth(
     ] = False,
     seeds: Annotated[
         str, typer.Option(metavar="S,...", help="seeds of place and route; the best counts")
-    ] = "1,2,3",
+    ] = _SEEDS,
     check: Annotated[
         str | None,
         typer.Option(
@@ -41,6 +51,9 @@ def synth(
 ) -> None:
     """Map the array to an FPGA: look-up tables, registers, block RAMs, clock."""
     started = time.perf_counter()
+    if not pnr:
+        refuse_changed("--pnr", seeds=(seeds, _SEEDS))
+    check_outputs(json_file)
     from hwsim.pnr import expected_minutes
     from hwsim.synth import check as check_netlist
     from hwsim.synth import check_simulator, synthesize

@@ -17,10 +17,13 @@ from hwsim.cli.layer import (
     Tokens,
     read_layer,
 )
-from hwsim.cli.output import progress_bar
+from hwsim.cli.output import check_outputs, progress_bar, refuse_changed
 from hwsim.config import ArrayConfig
 
 EXAMPLE = "Example: hwsim verilog --rows 16 --columns 64 -o core.v --testbench shipped"
+
+
+_STALL_RATE = 0.25
 
 
 class Registers(StrEnum):
@@ -53,11 +56,22 @@ def verilog(
     seed: Seed = 0,
     stall_rate: Annotated[
         float, typer.Option(help="how often ports wait in the testbench's run with stalls")
-    ] = 0.25,
+    ] = _STALL_RATE,
     stall_seed: Annotated[int, typer.Option(help="of the stalls", min=0)] = 0,
     operands: OperandsOption = OperandKind.trace,
 ) -> None:
     """Write the array as Verilog, with AXI4-Stream ports: module hwsim_core."""
+    if testbench is None:
+        refuse_changed(
+            "--testbench",
+            tokens=(tokens, None),
+            activations=(activations, Activations.trace),
+            seed=(seed, 0),
+            stall_rate=(stall_rate, _STALL_RATE),
+            stall_seed=(stall_seed, 0),
+            operands=(operands, OperandKind.trace),
+        )
+    check_outputs(output)
     from hwsim.files import write_together
     from hwsim.verilog import to_verilog
 

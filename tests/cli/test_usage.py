@@ -1,5 +1,7 @@
 import subprocess
 import sys
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +48,75 @@ def test_a_wrong_answer_is_exit_code_1() -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert "WRONG" in done.stdout
+
+
+def test_the_version() -> None:
+    assert hwsim("--version").stdout == f"hwsim {metadata.version('hwsim')}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*HWSIM, "tables", "show"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr == "hwsim: output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("verilog", "-o", "x.v", "--tokens", "3"), "--tokens is for --testbench"),
+        (("verilog", "-o", "x.v", "--stall-rate", "0.5"), "--stall-rate is for --testbench"),
+        (("synth", "--target", "ecp5", "--seeds", "7"), "--seeds is for --pnr"),
+        (("simulate", "--stall-seed", "7"), "--stall-seed is for --stall-rate"),
+        (("energy", "--model", "bitnet-7b", "--seed", "7"), "--seed is for --samples"),
+        (("report", "-o", "x", "--only", "published", "--layer", "y"), "--layer is for --only"),
+        (("report", "-o", "x", "--only", "layer", "--trace", "y"), "--trace is for --only trace"),
+        (
+            ("simulate", "--model", "bitnet-125m", "--activations", "random"),
+            "--activations and --model cannot both be given",
+        ),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    arguments: tuple[str, ...], message: str
+) -> None:
+    done = hwsim(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"hwsim: {message}")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("simulate", "--layer", "absent", "--json", "nowhere/x"),
+        ("simulate", "--layer", "absent", "--output", "nowhere/x"),
+        ("simulate", "--model", "absent", "--json", "nowhere/x"),
+        ("synth", "--target", "absent", "--json", "nowhere/x"),
+        ("energy", "--model", "absent", "--json", "nowhere/x"),
+        ("energy", "--validation", "nowhere/x"),
+        ("bench", "--only", "absent", "--json", "nowhere/x"),
+        ("verilog", "--testbench", "absent", "-o", "nowhere/x"),
+    ],
+)
+def test_outputs_are_tried_before_anything_is_run(arguments: tuple[str, ...]) -> None:
+    done = hwsim(*arguments)
+    assert done.returncode == 2
+    assert done.stderr == "hwsim: nowhere/x: cannot be written: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("simulate", "--activations", "random"), "--tokens: that many tokens of 120 activations"),
+        (("simulate", "--model", "bitnet-125m"), "--tokens: that many tokens of 3072 activations"),
+        (("energy", "--model", "bitnet-125m"), "tokens must be at most 1,000,000,000,000"),
+    ],
+)
+def test_astronomic_numbers_are_refused(arguments: tuple[str, ...], message: str) -> None:
+    done = hwsim(*arguments, "--tokens", "9" * 20)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"hwsim: {message}")

@@ -188,6 +188,15 @@ class TestCheck:
             ("[]", "not the provenance of a report"),
             ('{"inputs": {"colour": 1}}', "unknown input colour"),
             ('{"inputs": {"models": [1]}}', "inputs are not as expected"),
+            ('{"inputs": {"models": 1}}', "not the provenance of a report: TypeError"),
+            ('{"inputs": {"array": 1}}', "not the provenance of a report: AttributeError"),
+            ('{"inputs": {"run": 1}}', "run: must be what `hwsim simulate --json` writes"),
+            ('{"inputs": {}, "only": 1}', "not the provenance of a report: TypeError"),
+            ('{"inputs": {"clock_gating": false}}', "clock gating False: not known"),
+            (
+                '{"inputs": {}, "only": ["trace"], "pictures": false, "table_rows": [1]}',
+                "not the provenance of a report: TypeError",
+            ),
         ],
     )
     def test_anything_else_is_refused(self, tmp_path: Path, content, message: str) -> None:
