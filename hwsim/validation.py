@@ -103,6 +103,30 @@ def _non_embedding_gb(name: str, format: str) -> Callable[[EnergyTable], float]:
     return gigabytes
 
 
+def _run_512(size: str, format: str, table: EnergyTable, *, kv_bits: int = 16) -> Result:
+    """Run a model of "Era" over 512 tokens."""
+    rates = Rates(table=table)
+    array = FORMATS[format].array(preset("default-64x64"), rates, "equal-peak")
+    model, work = ZOO[f"bitnet-b1.58-{size}"], Workload(kv_bits=kv_bits)
+    return run(model, FORMATS[format], array, work, rates, scope="arithmetic")
+
+
+def _memory_ratio(table: EnergyTable) -> float:
+    fp16, ternary = (
+        sum(_run_512("3b", format, table).footprint_bytes.values())
+        for format in ("fp16", "ternary_2bit")
+    )
+    return fp16 / ternary
+
+
+def _largest_batch(format: str, kv_bits: int) -> Callable[[EnergyTable], float]:
+    def batch(table: EnergyTable) -> int:
+        return _run_512("70b", format, table, kv_bits=kv_bits).largest_batch(160 * 10**9)
+
+    return batch
+
+
+_ERA = "The Era of 1-bit LLMs, arXiv 2402.17764"
 _REPORT = "BitNet b1.58 2B4T Technical Report, arXiv 2504.12285, Table 1"
 _GATES = "ASAP7 netlists of this project's first lanes, zero-delay to with glitches"
 _GATES_MISS = "the constants know no selection, wires or glitches; the netlist has no wires either"
@@ -152,6 +176,40 @@ COMPARISONS: tuple[Comparison, ...] = (
             ("qwen2.5-1.5b", "fp16", 2.6),
             ("smollm2-1.7b", "fp16", 3.2),
             ("minicpm-2b", "fp16", 4.8),
+        )
+    ),
+    Comparison(
+        "BitNet b1.58 3B on a GPU",
+        f"{_ERA}, section 3",
+        "memory, FP16 over ternary",
+        "x",
+        3.55,
+        3.55,
+        "measured",
+        _memory_ratio,
+        "working memory of framework and activations, on both sides",
+    ),
+    *(
+        Comparison(
+            f"{name} 70B on two GPUs of 80 GB",
+            f"{_ERA}, Table 3",
+            "largest batch of 512 tokens each",
+            "sequences",
+            batch,
+            batch,
+            "measured",
+            _largest_batch(format, kv_bits),
+            misses,
+        )
+        for name, format, kv_bits, batch, misses in (
+            ("LLaMA", "fp16", 16, 16, "working memory; batches in steps"),
+            (
+                "BitNet b1.58",
+                "ternary_2bit",
+                8,
+                176,
+                "working memory; a cache of 8 bits, which section 4 suggests: 16 bits cannot fit",
+            ),
         )
     ),
     *(
