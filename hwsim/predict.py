@@ -67,6 +67,8 @@ class Sizes(NamedTuple):
         Cycles from a step to the one in which its sum can be read.
     result_words, last_result_words
         Words of the result bus that a token's results take, and those of the last row block.
+    start
+        Cycle in which the positions of the loops are there first.
     """
 
     row_blocks: int
@@ -81,6 +83,7 @@ class Sizes(NamedTuple):
     step_latency: int
     result_words: int
     last_result_words: int
+    start: int
 
     @classmethod
     def of(cls, schedule: Schedule) -> "Sizes":
@@ -99,6 +102,7 @@ class Sizes(NamedTuple):
             step_latency=config.step_latency,
             result_words=schedule.result_words_of(config.rows),
             last_result_words=schedule.result_words_of(schedule.last_rows),
+            start=START,
         )
 
 
@@ -200,7 +204,7 @@ def walk_all(points: Any, found: Any) -> None:
     for i in range(len(points)):
         p = points[i]
         state = walk(
-            Sizes(p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11])
+            Sizes(p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11], p[12])
         )
         for field in range(len(state)):
             found[i, field] = state[field]
@@ -216,13 +220,14 @@ def start(sizes: Sizes) -> State:
     """Return the state before the first step.
 
     These are the first cycles in which the RTL can act: positions of its loops are there in cycle
-    `START`, a word of weights is in the tile one cycle later.
+    `sizes.start`, a word of weights is in the tile one cycle later.
     """
-    state = State(START - 1, START, 0, 0, 0, START, 0, 0, 0, 0, 0)
+    at = sizes.start
+    state = State(at - 1, at, 0, 0, 0, at, 0, 0, 0, 0, 0)
     # Nothing stalls before the first step, since the lanes have had no work yet.
     first = tile(sizes, state, 1, 0, state.arrive + arrival(sizes, 0, 0) + 1, 0)
     stalls = (-first.weight_stall, -first.activation_stall)
-    return State(START - 1, START, 0, 0, 0, START, 0, 0, stalls[0], stalls[1], 0)
+    return State(at - 1, at, 0, 0, 0, at, 0, 0, stalls[0], stalls[1], 0)
 
 
 def token_block(sizes: Sizes, state: State, tokens: int) -> State:
