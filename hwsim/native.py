@@ -53,10 +53,10 @@ def load_c(prefix: str, source: str, flags: tuple[str, ...]) -> ctypes.CDLL:
         zig(folder, "ld.lld", "-shared", "source.o", "-o", "library.so")
         return folder / "library.so"
 
-    return load(lambda: cached(prefix, ".so", (source, *flags, _machine()), make))
+    return load(lambda: cached(prefix, ".so", (source, *flags, machine()), make))
 
 
-def _machine() -> str:
+def machine() -> str:
     """Return what tells processors apart for code that is built for this one."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -1,11 +1,14 @@
 // Drives the ports of hwsim_core for one layer. `design.cc` is what CXXRTL made of the design.
 //
-// In every cycle the inputs are set while the clock is low, and the outputs are read before it
-// rises: a combinational output is settled only then.
+// A cycle is one evaluation, that of the rising clock: outputs settle in it, and are read, before
+// the registers turn to what they hold next.
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <new>
 
+#include "lanes.cc"
 #include "design.cc"
 
 #ifdef _LIBCPP_VERSION
@@ -16,6 +19,11 @@ void operator delete(void *p) noexcept { __builtin_free(p); }
 void operator delete[](void *p) noexcept { __builtin_free(p); }
 void operator delete(void *p, size_t) noexcept { __builtin_free(p); }
 void operator delete[](void *p, size_t) noexcept { __builtin_free(p); }
+void *operator new(size_t size, std::align_val_t to) {
+  return aligned_alloc(size_t(to), (size + size_t(to) - 1) & -size_t(to));
+}
+void operator delete(void *p, std::align_val_t) noexcept { __builtin_free(p); }
+void operator delete(void *p, size_t, std::align_val_t) noexcept { __builtin_free(p); }
 _LIBCPP_BEGIN_NAMESPACE_STD
 [[noreturn]] void __libcpp_verbose_abort(const char *, ...) noexcept { __builtin_trap(); }
 _LIBCPP_END_NAMESPACE_STD
@@ -126,9 +134,10 @@ extern "C" {
 
 // Runs until the layer is done, something is wrong, or so many cycles have passed.
 // Returns 0 if there is more to do, 1 when done, 2 if nothing moves, 3 if there are more results
-// than the layer has.
+// than the layer has, 4 if the design needs more than one evaluation to settle.
 int hwsim_run(void *handle, Job *job, int64_t cycles) {
   Core &core = *static_cast<Core *>(handle);
+  core.p_clk.data[0] = 1;
   for (int64_t end = job->cycle + cycles; job->cycle < end; job->cycle++) {
     core.p_s__axis__command__tvalid.data[0] = job->cycle == 0;
     memcpy(core.p_s__axis__command__tdata.data, job->command, sizeof job->command);
@@ -139,8 +148,9 @@ int hwsim_run(void *handle, Job *job, int64_t cycles) {
                  !job->result_draws.below(job->threshold, job->cycle);
     core.p_m__axis__result__tready.data[0] = ready;
 
-    core.p_clk.data[0] = 0;
-    core.step();
+    core.prev_p_clk.data[0] = 0;
+    if (!core.eval())
+      return 4;
     bool moved = accept(job->weights, seen(core.p_s__axis__weight__tready).data[0]);
     moved |= accept(job->activations, seen(core.p_s__axis__activation__tready).data[0]);
     if (ready && seen(core.p_m__axis__result__tvalid).data[0]) {
@@ -166,8 +176,7 @@ int hwsim_run(void *handle, Job *job, int64_t cycles) {
       job->fill_drain = seen(core.p_cycles__fill__drain).data[0];
       return 1;
     }
-    core.p_clk.data[0] = 1;
-    core.step();
+    core.commit();
   }
   job->compute = seen(core.p_cycles__compute).data[0];
   return 0;

@@ -6,6 +6,7 @@ cache folder, under a key of everything that went into it.
 
 import ctypes
 import functools
+import json
 import time
 from collections.abc import Callable
 from importlib import resources
@@ -17,23 +18,37 @@ from hwsim import native, yosys
 from hwsim.activity import Cycles
 from hwsim.cache import cached
 from hwsim.config import ArrayConfig
+from hwsim.engines.lanes import Lanes
 from hwsim.engines.ports import HardwareHang, Observed, Stimulus
 from hwsim.engines.stalls import PORTS
 from hwsim.rtl.emit import Design, emit
+from hwsim.rtl.lanes import LANE_MODULE
 from hwsim.rtl.top import TOP_MODULE
 from hwsim.supply import FRACTION, Supply
 
 _CHUNK_CYCLES = 20_000
 """Between two looks at whether the user wants to stop."""
 
+_LANES = "hwsim_all_lanes"
+
 # `proc` without its clean-up (which CXXRTL's own would do): that turns a mask over a wide word
-# into a concatenation of its bits, which no C++ compiler likes. The hierarchy stays, so a lane is
-# compiled once for all rows.
+# into a concatenation of its bits, which no C++ compiler likes. All lanes become one module, which
+# is left to `hwsim.engines.lanes`; the rest is flat, so that it settles in one evaluation.
 _SCRIPT = f"""\
 read_rtlil design.il
 read_verilog design.v
 hierarchy -check -top {TOP_MODULE}
 proc -noopt
+submod -name {_LANES} t:{LANE_MODULE}
+setattr -mod -set keep_hierarchy 1 {_LANES} {LANE_MODULE}
+flatten
+opt -full {LANE_MODULE}
+write_json lanes.json
+setattr -mod -set cxxrtl_blackbox 1 {_LANES}
+setattr -set cxxrtl_edge "p" {_LANES}/w:clk
+setattr -set cxxrtl_comb 1 {_LANES}/o:*
+blackbox {_LANES}
+delete {LANE_MODULE}
 write_cxxrtl -g0 -noflatten -noproc design.cc
 """
 _COMPILE = (
@@ -42,7 +57,10 @@ _COMPILE = (
     "-fPIC",
     "-fno-rtti",
     "-fno-exceptions",
-    "-O1",
+    "-fno-sanitize=undefined",
+    "-g0",
+    "-O2",
+    "-march=native",
     f"-DFRACTION={FRACTION}",
 )
 
@@ -90,9 +108,11 @@ class _Job(ctypes.Structure):
 def build(config: ArrayConfig) -> Path:
     """Return the compiled simulator of `config`, built now unless the cache has it."""
     design = emit(config)
-    driver = resources.files("hwsim.engines").joinpath("driver.cc").read_text()
-    parts = (_SCRIPT, *_COMPILE, driver, design.rtlil, design.verilog)
-    return cached("rtl", ".so", parts, lambda folder: _compile(design, driver, folder))
+    folder = resources.files("hwsim.engines")
+    sources = [folder.joinpath(name).read_text() for name in ("driver.cc", "lanes.cc", "lanes.py")]
+    texts = (design.rtlil, design.verilog)
+    parts = (_SCRIPT, *_COMPILE, native.machine(), *sources, *texts)
+    return cached("rtl", ".so", parts, lambda folder: _compile(design, sources[0], folder))
 
 
 def _compile(design: Design, driver: str, folder: Path) -> Path:
@@ -100,6 +120,9 @@ def _compile(design: Design, driver: str, folder: Path) -> Path:
     (folder / "design.v").write_text(design.verilog)
     (folder / "driver.cc").write_text(driver)
     yosys.run(_SCRIPT, folder=folder)
+    modules = json.loads((folder / "lanes.json").read_text())["modules"]
+    lanes = Lanes(modules, together=_LANES, lane=LANE_MODULE)
+    (folder / "lanes.cc").write_text(lanes.text())
     runtime = resources.files("pyosys") / "share/include/backends/cxxrtl/runtime"
     native.zig(folder, "c++", *_COMPILE, f"-I{runtime}", "driver.cc", "-o", "driver.o")
     # Linked by itself: letting the compiler link C++ would first build its library.
@@ -165,6 +188,8 @@ def run(stimulus: Stimulus, *, progress: Callable[[int], None] = lambda steps: N
         raise HardwareHang(f"no transfer since cycle {job.moved}")
     if status == 3:
         raise HardwareHang(f"more than the {len(results)} result words of the layer")
+    if status == 4:
+        raise RuntimeError("the compiled design does not settle in one evaluation")
     return Observed(
         results=results[: job.results_taken],
         cycles=Cycles(
