@@ -300,14 +300,14 @@ class Lanes:
     def _load_shared(self, port: _Port) -> Iterator[str]:
         source, first = port.sources[0]
         for low, width in port.fields:
-            size = _size(width)
             bits = f"bits({_mangled(source)}.data, {first + low}, {width})"
             yield f"{port.name}_{low} = int64_t({bits} << {64 - width}) >> {64 - width};"
 
     def _load_rows(self, port: _Port) -> Iterator[str]:
         for word in range(-(-port.width // 32)):
             width = min(32, port.width - 32 * word)
-            yield f"gather({port.name}_words[{word}], {port.name}_places, ROWS, {32 * word}, {width});"
+            into = f"{port.name}_words[{word}]"
+            yield f"gather({into}, {port.name}_places, ROWS, {32 * word}, {width});"
         yield "for (int b = 0; b < BLOCKS; b++) {"
         for low, width in port.fields:
             size, parts = _size(width), []

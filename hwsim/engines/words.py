@@ -28,8 +28,10 @@ from itertools import product
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
+from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
 from hwsim.config import ArrayConfig, tree_levels
@@ -44,6 +46,9 @@ T = TypeVar("T")
 _compiled = njit(cache=True, nogil=True)
 
 _PLAIN, _CARRY, _SIGN = range(3)
+_SQUARE = 16
+"""Rows and columns of weights that are transposed together."""
+
 _PIECE = 1024
 """Words whose changes are counted in a word of 16 bits."""
 
@@ -65,6 +70,7 @@ class _Core(NamedTuple):
     accumulator_mask: int
     wide: bool
     fill: int
+    squares: bool
     row_blocks: int
     column_blocks: int
     tokens: int
@@ -174,6 +180,8 @@ class Words:
             wide=is_float and config.accumulator_bits == 32,
             # Without a zero, what fills a tile has the code of +1.
             fill=int(config.weight_encoding == "1bit"),
+            squares=operands.weight.dtype == np.int8
+            and config.rows % _SQUARE == config.columns % _SQUARE == 0,
             row_blocks=schedule.row_blocks,
             column_blocks=schedule.column_blocks,
             tokens=schedule.tokens,
@@ -197,7 +205,9 @@ class Words:
         code_masks = np.zeros((1 if self._core.owed == _SIGN else group) << levels, np.int64)
         code_masks[self._codes] = (1 << config.weight_bits * (config.group or 1)) - 1
         self._layer = _Layer(
-            weight=operands.weight.astype(np.float32) if is_float else operands.weight,
+            weight=self._filled(
+                operands.weight.astype(np.float32) if is_float else operands.weight
+            ),
             activation=activation,
             bank=np.zeros((schedule.tokens, schedule.row_blocks * config.rows), np.int32),
             masks=np.repeat(self._masks(), config.rows).astype(held),
@@ -207,6 +217,16 @@ class Words:
             owing=owing * config.rows,
             picks=_pick_codes(config),
         )
+
+    def _filled(self, weight: Array) -> Array:
+        """Return weights with those that fill tiles, if tiles are read in squares."""
+        core = self._core
+        shape = core.row_blocks * core.rows, core.column_blocks * core.columns
+        if not core.squares or weight.shape == shape:
+            return np.ascontiguousarray(weight)
+        filled = np.full(shape, core.fill, weight.dtype)
+        filled[: weight.shape[0], : weight.shape[1]] = weight
+        return filled
 
     def sums(self) -> Array:
         """Return the sums, shape (tokens, out_features): int32, float16, or a wide float32."""
@@ -292,10 +312,10 @@ class Words:
                 partial=np.zeros(words, layer.activation.dtype),
                 held=np.zeros(len(layer.masks), held),
                 counts=np.zeros(core.levels + 3, np.int64),
-                owed=np.zeros(words, np.int32),
+                owed=np.zeros(core.leaves, np.int64),
             )
             _walk(core, layer, now, seen, count, start, end)
-            return now.counts, now.owed.reshape(core.leaves, core.rows).sum(axis=1, dtype=np.int64)
+            return now.counts, now.owed
 
         blocks = self._schedule.token_blocks * core.row_blocks
         counts, owed = zip(*_side_by_side(walk, blocks), strict=True)
@@ -459,6 +479,57 @@ def _counting(typing_context: Any, count: Any, new: Any, old: Any, mask: Any) ->
 _counted: Any = intrinsic(_counting)
 
 
+def _transposing(
+    typing_context: Any, source: Any, stride: Any, target: Any, targets: Any, element: Any
+) -> Any:
+    """Store the columns of a square of bytes as numbers of the type of `element`.
+
+    Column i goes to the address `target`, `targets[i]` elements on. LLVM makes of each exchange of
+    bytes one instruction; a loop over bytes takes five times as long.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, stride, target, targets, _ = arguments
+        vector = ir.VectorType(ir.IntType(8), _SQUARE)
+        number = context.get_value_type(element)
+        wide = ir.VectorType(number, _SQUARE)
+        convert = builder.sitofp if isinstance(element, types.Float) else builder.sext
+        word = source.type
+
+        def at(base: Any, index: Any, scale: Any, kind: Any) -> Any:
+            address = builder.add(base, builder.mul(index, scale))
+            return builder.inttoptr(address, kind.as_pointer())
+
+        lines = [
+            builder.load(at(source, word(place), stride, vector), align=1)
+            for place in range(_SQUARE)
+        ]
+        half = _SQUARE // 2
+        low = [half_way for i in range(half) for half_way in (i, _SQUARE + i)]
+        masks = [
+            ir.Constant(ir.VectorType(ir.IntType(32), _SQUARE), [i + more for i in low])
+            for more in (0, half)
+        ]
+        # Four times each line is shuffled into that half a square away, like cards.
+        for _ in range(_SQUARE.bit_length() - 1):
+            lines = [
+                builder.shuffle_vector(lines[place], lines[place + half], mask)
+                for place in range(half)
+                for mask in masks
+            ]
+        column_of = make_array(signature.args[3])(context, builder, targets).data
+        size = word(context.get_abi_sizeof(number))
+        for place, line in enumerate(lines):
+            index = builder.load(builder.gep(column_of, [word(place)]))
+            builder.store(convert(line, wide), at(target, index, size, wide), align=1)
+        return context.get_dummy_value()
+
+    return types.void(source, stride, target, targets, element), generate
+
+
+_put_square: Any = intrinsic(_transposing)
+
+
 def _bits(value: Any) -> Any:
     """Return the bits that hold a partial sum: of a float32 those of the nearest binary16."""
 
@@ -538,20 +609,40 @@ def _dot_products(weight: Array, activation: Array, sums: Array, start: int, end
 
 
 @_compiled
-def _load_tile(c: _Core, layer: _Layer, row_block: int, column_block: int, now: _Now) -> None:
-    """Put a tile into the array; count the bits of its register that change."""
-    first_row, first_column = row_block * c.rows, column_block * c.columns
-    rows = min(c.rows, layer.weight.shape[0] - first_row)
-    columns = min(c.columns, layer.weight.shape[1] - first_column)
+def _put_numbers(c: _Core, layer: _Layer, row: int, column: int, now: _Now) -> None:
+    """Put the tile that begins at a row and column into `now.tile`, number by number."""
+    weight = layer.weight[row : row + c.rows, column : column + c.columns]
+    rows, columns = weight.shape
     if rows < c.rows or columns < c.columns:
         for target in layer.targets:
             now.tile[target : target + c.rows] = c.fill
     # Column by column: to gather bytes is four times as fast as to scatter words.
-    weight = layer.weight[first_row : first_row + rows, first_column : first_column + columns]
-    for column in range(weight.shape[1]):
-        words = now.tile[layer.targets[column] : layer.targets[column] + rows]
-        for row in range(len(words)):
-            words[row] = weight[row, column]
+    for at in range(columns):
+        words = now.tile[layer.targets[at] : layer.targets[at] + rows]
+        for place in range(len(words)):
+            words[place] = weight[place, at]
+
+
+@_compiled
+def _put_squares(c: _Core, layer: _Layer, row: int, column: int, now: _Now) -> None:
+    """Do the same with a tile of bytes that is made of whole squares."""
+    width = layer.weight.shape[1]
+    source = layer.weight.ctypes.data + row * width + column
+    size = now.tile.itemsize
+    for first in range(0, c.columns, _SQUARE):
+        targets = layer.targets[first : first + _SQUARE]
+        for line in range(0, c.rows, _SQUARE):
+            there = source + line * width + first
+            _put_square(there, width, now.tile.ctypes.data + line * size, targets, now.tile[0])
+
+
+@_compiled
+def _load_tile(c: _Core, layer: _Layer, row_block: int, column_block: int, now: _Now) -> None:
+    """Put a tile into the array; count the bits of its register that change."""
+    if c.squares:
+        _put_squares(c, layer, row_block * c.rows, column_block * c.columns, now)
+    else:
+        _put_numbers(c, layer, row_block * c.rows, column_block * c.columns, now)
     if c.owed == _SIGN:
         every = len(now.picks)
         for place in layer.places[: c.inputs] * c.rows:
@@ -569,11 +660,12 @@ def _load_tile(c: _Core, layer: _Layer, row_block: int, column_block: int, now: 
         place = layer.places[term] * c.rows
         codes = now.codes[layer.owing[term] : layer.owing[term] + c.rows]
         negative = now.negative[place : place + c.rows]
-        owed = now.owed[place : place + c.rows]
+        changed = _counted(0, 0, negative[0], 0)
         for row in range(len(codes)):
             minus = codes[row] >> 1 & 1  # of trits and picks alike
-            owed[row] += minus != negative[row]
+            changed = _counted(changed, minus, negative[row], 1)
             negative[row] = minus
+        now.owed[layer.places[term]] += changed
     if c.owed == _CARRY:
         # Where a last term is missing, the one before it is the last.
         last = layer.places[c.inputs - 1] * c.rows
