@@ -17,6 +17,7 @@ from hwsim.engines import fast, run, schedule_of
 from hwsim.engines.control import Control
 from hwsim.engines.ports import Stimulus
 from hwsim.engines.stalls import Stalls
+from hwsim.engines.words import Words
 from hwsim.layer import Layer
 from hwsim.operands import operands_of
 from hwsim.predict import predict_cycles
@@ -205,3 +206,22 @@ def test_toggles_add() -> None:
     assert both == Toggles(operands=11, weights=22, tree=(33, 4), accumulators=55)
     assert both.total == 11 + 22 + 33 + 4 + 55
     assert both.as_dict()["tree"] == [33, 4]
+
+
+@pytest.mark.parametrize("shape", [(48, 64, 3), (33, 50, 5), (5, 7, 2)])
+@pytest.mark.parametrize("encoding", ["1bit", "base3"])
+@pytest.mark.parametrize("lane", ["carry-fold", "grouped"])
+def test_tiles_read_in_squares_are_those_read_number_by_number(
+    lane: str, encoding: str, shape: tuple[int, int, int]
+) -> None:
+    config = ArrayConfig(rows=16, columns=32, batch=2, lane=lane, weight_encoding=encoding)
+    layer = layer_for(config, shape, seed=3)
+    words = Words(schedule_of(layer, config), operands_of(layer, config))
+    assert words._core.squares
+    in_squares, sums = words.toggles()
+    words._core = words._core._replace(squares=False)
+    words._layer = words._layer._replace(weight=layer.weight)
+    by_number, same_sums = words.toggles()
+    assert in_squares == by_number
+    assert np.array_equal(sums, same_sums)
+    assert np.array_equal(sums, operands.reference(operands_of(layer, config), config))
