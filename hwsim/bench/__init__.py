@@ -20,6 +20,9 @@ from hwsim.config import ArrayConfig
 from hwsim.layer import Layer
 from hwsim.predict import predict
 
+GROWING = ("hwsim-rtl", "hwsim-fast")
+"""Contenders that are shown on a layer that grows."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -79,6 +82,13 @@ class Job:
             blocks = min(blocks, macs // (self.config.rows * self.in_features * self.tokens))
         rows = max(1, blocks) * self.config.rows
         return replace(self, out_features=min(rows, self.out_features))
+
+    def sizes(self) -> "list[Job]":
+        """Return the job with 1/16, 1/8... of its row blocks, up to itself."""
+        blocks = -(-self.out_features // self.config.rows)
+        parts = dict.fromkeys(max(1, blocks >> shift) for shift in range(4, 0, -1))
+        smaller = [replace(self, out_features=part * self.config.rows) for part in parts]
+        return [*smaller, self]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """``hwsim bench``: the engines beside other simulators, on the same layer."""
 
+import sys
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -24,6 +25,12 @@ def bench(
         list[str] | None, typer.Option(help="a contender; may be given more than once")
     ] = None,
     json_file: JsonFile = None,
+    page: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="write bench.md and pictures, with a layer that grows 16 times"
+        ),
+    ] = None,
 ) -> None:
     """Measure speeds as ratios in one run, with those simulators that are installed.
 
@@ -43,13 +50,30 @@ def bench(
         raise InputError("; ".join(f"{name}: {reason}" for name, reason in absent.items()))
     array.check_in_features(in_features, where="bench")
     job = bench.Job(array.for_in_features(in_features), out_features, in_features, tokens)
-    measurements: list[bench.Measurement] = []
+    sizes: list[tuple[bench.Job, list[bench.Measurement]]] = []
     with status("bench") as tell:
-        for event in bench.measure(names, job, repeat=repeat):
-            if isinstance(event, str):
-                tell(event)
-            else:
-                measurements.append(event)
+
+        def measured(names: list[str], job: bench.Job) -> list[bench.Measurement]:
+            found = []
+            for event in bench.measure(names, job, repeat=repeat):
+                if isinstance(event, str):
+                    tell(event)
+                else:
+                    found.append(event)
+            return found
+
+        measurements = measured(names, job)
+        if page is not None:
+            sizes = [
+                (size, measured([n for n in names if n in bench.GROWING], size))
+                for size in job.sizes()
+            ]
+    if page is not None:
+        from hwsim.bench.page import write_page
+
+        command = " ".join(["hwsim", *sys.argv[1:]])
+        about = {m.contender: known[m.contender].what for m in measurements}
+        write_page(page, command, job, measurements, about, absent, sizes)
     if json_file != "-":
         _print(job, measurements, known, absent)
     if json_file is not None:
@@ -79,33 +103,10 @@ def bench(
 def _print(
     job: Any, measurements: list[Any], known: dict[str, Any], absent: dict[str, str]
 ) -> None:
-    first = measurements[0]
-    rows = []
-    for m in measurements:
-        ratio = (
-            "" if m.cycles_per_s is None else f"{m.cycles_per_s / (first.cycles_per_s or 1):.4g}"
-        )
-        rows.append(
-            (
-                m.contender,
-                f"{m.build_s:.1f}",
-                "" if m.cycles_per_s is None else f"{m.cycles_per_s:,.0f}",
-                ratio,
-                f"{m.macs_per_s / 1e6:,.4g}",
-                f"{m.macs_per_s / first.macs_per_s:.4g}",
-                f"{m.spread:.2f}",
-                f"{m.peak_mb:,.0f}",
-            )
-        )
-    array = job.config
-    title = (
-        f"{job.out_features} x {job.in_features}, {job.tokens} tokens on {array.rows} x "
-        f"{array.columns} {array.lane} lanes; medians of {len(first.works)}, ratios to "
-        f"{first.contender}"
-    )
-    columns = ("simulator", "build s", "cycles/s", "ratio", "M MAC/s", "ratio", "spread", "MB")
-    print_table(title, columns, rows)
-    print("spread: slowest run over fastest; MB: peak memory of the process")
+    from hwsim.bench.page import COLUMNS, SPREAD, table_rows, title
+
+    print_table(title(job, measurements), COLUMNS, table_rows(measurements))
+    print(SPREAD)
     for m in measurements:
         print(f"{m.contender}: {known[m.contender].what}")
     for name, reason in absent.items():

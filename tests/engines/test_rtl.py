@@ -42,7 +42,7 @@ def changed(modules: Any, before: str, after: str) -> Any:
     return modules
 
 
-@pytest.mark.parametrize(("before", "after"), [("$add", "$sub"), ("$not", "$neg")])
+@pytest.mark.parametrize(("before", "after"), [("$add", "$sub"), ("$neg", "$not")])
 def test_one_wrong_cell_is_noticed(
     before: str, after: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -51,7 +51,7 @@ def test_one_wrong_cell_is_noticed(
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(rtl, "Lanes", wrong)
-    config = ArrayConfig(rows=3, columns=4, batch=2, pipeline=2)
+    config = ArrayConfig(rows=3, columns=4, batch=2, lane="negate")
     rtl._load.cache_clear()
     assert not is_right(config)
     rtl._load.cache_clear()
