@@ -30,7 +30,7 @@ def title(job: Job, measurements: Sequence[Measurement]) -> str:
 def table_rows(measurements: Sequence[Measurement]) -> list[tuple[str, ...]]:
     """Return the cells of a row for each contender, under `COLUMNS`."""
     first = measurements[0]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for m in measurements:
         rate = m.cycles_per_s
         cycles = ("", "") if rate is None else _with_ratio(rate, first.cycles_per_s or 1)

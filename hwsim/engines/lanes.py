@@ -318,9 +318,8 @@ class Lanes:
                 if size != 32:
                     text = f"__builtin_convertvector({text}, V{size})"
                 parts.append(f"{text} << {at}" if at > 0 else text)
-            word = _Word.of(" | ".join(parts), width)
-            held = _Word(f"({word.text})", width, size, word.signed, word.unsigned)
-            yield f"{port.name}_{low}[b] = {held.clean(signed=True).text};"
+            held = _Word.of(f"({' | '.join(parts)})", width).clean(signed=True)
+            yield f"{port.name}_{low}[b] = {held.text};"
         yield "}"
 
     def _settle(self) -> Iterator[str]:
@@ -339,10 +338,10 @@ class Lanes:
         for port, names in self._outputs.items():
             width = len(outputs[port]["bits"])
             for row, name in enumerate(names):
-                for word in range(-(-width // 32)):
-                    shift = f" >> {32 * word}" if word else ""
+                for at in range(-(-width // 32)):
+                    shift = f" >> {32 * at}" if at else ""
                     yield (
-                        f"{_mangled(name)}.next.data[{word}] = "
+                        f"{_mangled(name)}.next.data[{at}] = "
                         f"{port}[{row // 16}][{row % 16}]{shift};"
                     )
 

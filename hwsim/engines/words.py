@@ -28,7 +28,7 @@ from itertools import product
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
@@ -517,7 +517,8 @@ def _transposing(
                 for place in range(half)
                 for mask in masks
             ]
-        column_of = make_array(signature.args[3])(context, builder, targets).data
+        array: Any = make_array(signature.args[3])  # type: ignore[no-untyped-call]
+        column_of = array(context, builder, targets).data
         size = word(context.get_abi_sizeof(number))
         for place, line in enumerate(lines):
             index = builder.load(builder.gep(column_of, [word(place)]))
