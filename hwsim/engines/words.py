@@ -314,6 +314,8 @@ class Words:
                 counts=np.zeros(core.levels + 3, np.int64),
                 owed=np.zeros(core.leaves, np.int64),
             )
+            if layer.bank.dtype == np.int32:
+                self._recall(layer.bank, start)
             _walk(core, layer, now, seen, count, start, end)
             return now.counts, now.owed
 
@@ -322,13 +324,20 @@ class Words:
         return seen, sum(counts), sum(owed)
 
     def _bank(self) -> Array:
-        """Return all sums, those of fill rows too: a row block finds there an earlier one's."""
+        """Return the sums that walks may begin with: all of floats, of integers those of fill."""
         if self._layer.activation.dtype == np.float32:
             return self._walk(count=False)[0].sums
         bank = self._layer.bank.copy()
         bank[:] = self._core.fill * self._operands.activation.sum(axis=1, dtype=np.int32)[:, None]
-        bank[:, : self._schedule.out_features] = integer_sums(self._operands)
         return bank
+
+    def _recall(self, bank: Array, start: int) -> None:
+        """Put the sums of the two row blocks before `start`, which are integers, into a bank."""
+        core, operands = self._core, self._operands
+        for block in range(max(0, start - 2), start):
+            first = block % core.row_blocks * core.rows
+            end = min(first + core.rows, len(operands.weight))
+            _dot_products(operands.weight, operands.activation, bank, first, end)
 
     def _outputs(self, sums: Array) -> Array:
         sums = sums[:, : self._schedule.out_features]
