@@ -306,8 +306,8 @@ def bill_layer(activity: Activity, config: ArrayConfig, rates: Rates, *, scope: 
       has 9, a product 16), less `linear_add`. `grouped` has half or a third of the adders in a
       lane, and some that all lanes share: there the part can be negative. `fp16`: 16 bits
       throughout, or an FP32 accumulator.
-    * `registers`: operands, and the tree registers of R lanes, written in each step; R lanes with
-      2 x B accumulators each, one of them written in each step.
+    * `registers`: operands, and in R lanes the tree registers and the sum that is added to, written
+      in each step; R lanes with 2 x B accumulators each, one of them written in each step.
     * `weight_buffer`: two tiles of R x N weights, written by each load.
     * `decode`: each trit that is loaded.
     * `activation_buffer`: bits written and read, by its capacity.
@@ -379,7 +379,8 @@ class _Layer:
         if config.broadcast_stages:  # the register before the copies
             operand_bits += config.columns * config.activation_bits
         yield from self._register("registers", operand_bits, compute)
-        tree_bits = config.rows * tree.register_bits
+        # Behind each lane's tree stands what it adds to, read a cycle ahead.
+        tree_bits = config.rows * (tree.register_bits + config.accumulator_bits)
         yield from self._register("registers", tree_bits, compute, enabled=False)
         accumulated_bits = activity.accumulator_updates * config.accumulator_bits
         yield from self._memory(

@@ -73,8 +73,9 @@ class TestByHand:
         report = bill_layer(ACTIVITY, ARRAY, rates, scope="core").price(toy)
         # An adder of w bits costs w - 7 pJ here; the tree has 10 and 11, the accumulator 16 bits.
         assert report.wider_adders == 2 * (3 + 4 + 9) - 6 * 1
-        # 24 bits of operands in ten cycles, written in one; two accumulators of 16 bits written
-        assert report.registers == 24 * (9 * 1 + 1 * 2) + 32 * 2
+        # 24 bits of operands and two sums of 16 in ten cycles, written in one; two accumulators of
+        # 16 bits written
+        assert report.registers == (24 + 32) * (9 * 1 + 1 * 2) + 32 * 2
         assert report.weight_buffer == 2 * 12 * (9 * 1 + 1 * 2)
         assert report.decode == 8  # four trits a byte, two of them fill
         assert report.activation_buffer == 24 * 2  # registers: only writing costs
@@ -104,8 +105,9 @@ class TestByHand:
 
     def test_clock_gating(self, toy) -> None:
         array = ARRAY.replace(pipeline=1, broadcast_rows=2)
-        # Trees of two rows: 10 + 9, then 11 bits. Operands of 24 bits, and a register before them.
-        tree, operands, tile = 2 * (10 + 9 + 11), 2 * 24, 12
+        # Trees of two rows: 10 + 9, then 11 bits, and the sum of 16 that is added to. Operands of
+        # 24 bits, and a register before them.
+        tree, operands, tile = 2 * (10 + 9 + 11 + 16), 2 * 24, 12
         for gating, held_cycles in (("none", (9, 9)), ("enables", (0, 9)), ("all", (0, 0))):
             enabled, always = (held * 1 + 1 * 2 for held in held_cycles)
             rates = Rates(table=toy, node="toy", clock_gating=gating)
