@@ -392,8 +392,6 @@ class _Layer:
         tile_bits = config.rows * config.columns * config.weight_bits
         loads = activity.weight_tiles
         yield from self._register("weight_buffer", 2 * tile_bits, loads)
-        delayed_bits = config.broadcast_stages * tile_bits
-        yield from self._register("weight_buffer", delayed_bits, loads, enabled=False)
         if config.is_ternary:
             encoding = str(config.weight_encoding)
             trits = activity.weight_bits // 8 * TRITS_PER_BYTE[encoding]

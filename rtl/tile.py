@@ -1,6 +1,6 @@
 """`WeightTile`: the weights in use, and the next ones on their way."""
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -75,30 +75,43 @@ class WeightTile(wiring.Component):
             completing.eq(accept & (word == config.tile_words - 1)),
             self.available.eq((full & ~swap) | completing),
         ]
-        rows_in_use = current
-        for stage in range(config.broadcast_stages):
-            before = rows_in_use
-            rows_in_use = [Signal.like(row, name=f"delayed_{stage + 1}") for row in before]
-            m.d.sync += [late.eq(row) for late, row in zip(rows_in_use, before, strict=True)]
-        m.d.comb += [port.eq(row) for port, row in zip(self.weights, rows_in_use, strict=True)]
+        m.d.comb += [port.eq(row) for port, row in zip(self.weights, current, strict=True)]
         m.d.sync += swap.eq(self.take)
         with m.If(swap):
             m.d.sync += full.eq(0)
-            for row in range(config.rows):
-                start = row * row_bits
-                first, last = start // word_bits, (start + row_bits - 1) // word_bits
-                offset = start - first * word_bits
-                used = config.columns * config.weight_bits
-                weights = Cat(following[first : last + 1])[offset : offset + used]
-                m.d.sync += current[row].eq(self._recoded(m, platform, row, weights))
         with m.If(accept):
             m.d.sync += word.eq(word + 1)
         with m.If(completing):
             m.d.sync += [word.eq(0), full.eq(1)]
 
-        for index in range(config.tile_words):
-            with m.If(accept & (word == index)):
-                m.d.sync += following[index].eq(self.i.payload)
+        # Both what fills a tile and what swaps them come later where operands do: it is the same
+        # tile after that, and the wires to all its registers start at registers of their own.
+        payload = self.i.payload
+        fills = Signal(config.tile_words)
+        m.d.comb += fills.eq(Mux(accept, 1 << word, 0))
+        swaps = [swap]
+        for stage in range(config.broadcast_stages):
+            last = stage == config.broadcast_stages - 1
+            arriving, fills_before, swap_before = payload, fills, swaps[0]
+            payload = Signal.like(arriving, name=f"payload_{stage}", reset_less=True)
+            fills = Signal.like(fills_before, name=f"fills_{stage}")
+            copies = -(-config.rows // config.broadcast_rows) if last else 1
+            swaps = [
+                Signal(name=f"swap_{stage}_{copy}", attrs={"keep": 1}) for copy in range(copies)
+            ]
+            m.d.sync += [payload.eq(arriving), fills.eq(fills_before)]
+            m.d.sync += [copy.eq(swap_before) for copy in swaps]
+        for row in range(config.rows):
+            with m.If(swaps[row // (config.broadcast_rows or config.rows)]):
+                start = row * row_bits
+                first, last_word = start // word_bits, (start + row_bits - 1) // word_bits
+                offset = start - first * word_bits
+                used = config.columns * config.weight_bits
+                weights = Cat(following[first : last_word + 1])[offset : offset + used]
+                m.d.sync += current[row].eq(self._recoded(m, platform, row, weights))
+        for index, fill in enumerate(fills):
+            with m.If(fill):
+                m.d.sync += following[index].eq(payload)
         return m
 
     def _recoded(self, m: Module, platform: object, row: int, weights: Value) -> Value:

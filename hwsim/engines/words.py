@@ -241,7 +241,7 @@ class Words:
             tree[level] += owed[self._owed_places(level)].sum()
         toggles = Toggles(
             operands=config.operand_copies * self._operand_toggles(),
-            weights=(1 + config.broadcast_stages) * int(counts[-1]),
+            weights=int(counts[-1]),
             tree=tuple(map(int, tree)),
             accumulators=int(counts[-2]),
         )

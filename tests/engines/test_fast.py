@@ -168,7 +168,7 @@ def test_toggles_are_the_changes_of_the_registers(
     levels = sum(name.startswith("level") for name in trace)
     expected = Toggles(
         operands=config.operand_copies * changes(trace["operands"]),
-        weights=(1 + config.broadcast_stages) * changes(trace["weights"]),
+        weights=changes(trace["weights"]),
         tree=tuple(
             changes(trace[f"level_{level}"]) + changes(trace[f"owed_{level}"])
             for level in range(levels)
