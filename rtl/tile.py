@@ -95,7 +95,7 @@ class WeightTile(wiring.Component):
             arriving, fills_before, swap_before = payload, fills, swaps[0]
             payload = Signal.like(arriving, name=f"payload_{stage}", reset_less=True)
             fills = Signal.like(fills_before, name=f"fills_{stage}")
-            copies = -(-config.rows // config.broadcast_rows) if last else 1
+            copies = config.operand_copies if last else 1
             swaps = [
                 Signal(name=f"swap_{stage}_{copy}", attrs={"keep": 1}) for copy in range(copies)
             ]
