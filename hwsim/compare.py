@@ -73,7 +73,7 @@ class Format:
             raise InputError(f"baseline {baseline!r}: not known; known: {', '.join(BASELINES)}")
         if self.lane is None:
             return ternary.replace(weight_encoding=self.encoding or ternary.weight_encoding)
-        array = ternary.replace(lane=self.lane, weight_encoding=None, accumulator_bits=None)
+        array = ternary.baseline(self.lane)
         if baseline == "equal-peak":
             return array
         areas = (rates.table.row(rates.node, "area", name) for name in ("ternary", self.lane))

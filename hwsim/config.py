@@ -153,6 +153,11 @@ class ArrayConfig(BaseModel):
             raise ValueError(f"group does not apply to lane {self.lane}")
         if self.lane == "fp16" and self.accumulator_bits not in (16, 32):
             raise ValueError("accumulator_bits must be 16 or 32 for lane fp16")
+        if self.activation_bus_bits < self.activation_bits:
+            raise ValueError(
+                f"activation_bus_bits must be at least {self.activation_bits}, the width of one "
+                f"activation of lane {self.lane}"
+            )
         if self.result_bus_bits < self.result_bits:
             raise ValueError(
                 f"result_bus_bits must be at least {self.result_bits}, the width of one result "
@@ -184,10 +189,14 @@ class ArrayConfig(BaseModel):
     def baseline(self, lane: str) -> Self:
         """Return the array of the same shape, buses and clock with another lane.
 
-        The result bus is widened where one result of that lane would not fit.
+        The buses are widened where one activation or one result of that lane would not fit.
         """
-        bits = max(self.result_bus_bits, _NUMBERS[_number_of(lane)]["accumulator_bits"])
-        return self.replace(lane=lane, result_bus_bits=bits)
+        least = _NUMBERS[_number_of(lane)]
+        return self.replace(
+            lane=lane,
+            activation_bus_bits=max(self.activation_bus_bits, least["activation_bits"]),
+            result_bus_bits=max(self.result_bus_bits, least["accumulator_bits"]),
+        )
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Self:

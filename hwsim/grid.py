@@ -50,6 +50,9 @@ _SIZES = (
 )
 """Fields in which arrays can differ and be computed together."""
 
+_OWN_SIZES = ("rows", "activation_bus_bits", "result_bus_bits", "max_in_features")
+"""Those of them that depend on the format and the model, each by itself."""
+
 _FIELDS = tuple(ArrayConfig.model_fields)
 _OTHERS = tuple(name for name in _FIELDS if name not in _SIZES)
 
@@ -158,11 +161,8 @@ class _Kind:
         one = own()
         one.check_in_features(longest, where=model.name)
         sizes = {name: getattr(self.all, name) for name in _SIZES}
-        # Those that formats and models change
-        sizes["rows"] = _each(sizes["rows"], lambda rows: own(rows=rows).rows)
-        sizes["max_in_features"] = _each(
-            sizes["max_in_features"], lambda most: own(max_in_features=most).max_in_features
-        )
+        for name in _OWN_SIZES:
+            sizes[name] = _each(sizes[name], lambda size, n=name: getattr(own(**{n: size}), n))
         return _Kind(self.indices, one, one.model_copy(update=sizes))
 
 

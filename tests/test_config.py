@@ -32,6 +32,7 @@ from hwsim.errors import InputError
         ({"lane": "int8", "weight_encoding": "2bit"}, "weight_encoding does not apply to .*int8"),
         ({"lane": "fp16", "accumulator_bits": 24}, "accumulator_bits must be 16 or 32"),
         ({"result_bus_bits": 16}, "result_bus_bits must be at least 32"),
+        ({"lane": "fp16", "activation_bus_bits": 8}, "activation_bus_bits must be at least 16"),
     ],
 )
 def test_a_refusal_is_one_line_that_names_the_field(fields: dict[str, Any], message: str) -> None:
@@ -132,6 +133,9 @@ def test_a_lane_of_other_numbers_brings_its_own_widths() -> None:
     assert (other.rows, other.group, other.weight_encoding) == (3, None, None)
     assert (other.accumulator_bits, other.result_bus_bits) == (32, 32)
     assert config.baseline("fp16").result_bus_bits == 16
+    narrow = config.replace(activation_bus_bits=8)
+    assert narrow.baseline("int8").activation_bus_bits == 8
+    assert narrow.baseline("fp16").activation_bus_bits == 16
     back = other.replace(lane="carry-fold")
     assert (back.accumulator_bits, back.weight_encoding, back.group) == (24, "2bit", None)
 

@@ -12,7 +12,7 @@ from hwsim.energy import PICOJOULES, SCOPES, Rates, parts_of
 from hwsim.energy_tables import EnergyTable
 from hwsim.errors import InputError
 from hwsim.grid import design_points
-from hwsim.models import ZOO
+from hwsim.models import ZOO, ModelShape
 from hwsim.workload import PHASES, Workload
 
 ARRAY = preset("default-64x64")
@@ -25,13 +25,15 @@ WORKLOADS = [
 MODEL = ZOO["qwen2.5-1.5b"]
 
 
-def check(point: dict[str, Any], array: ArrayConfig, baseline: str) -> None:
+def check(
+    point: dict[str, Any], array: ArrayConfig, baseline: str, model: ModelShape = MODEL
+) -> None:
     """Compare a row of the frame with a run."""
     rates = replace(RATES, node=point["node"], memory=array.memory)
     work = Workload(**{n: point[n] for n in ("phase", "tokens", "context", "batch_size")})
     format = FORMATS[point["format"]]
     own = format.array(array, rates, baseline)
-    result = run(MODEL, format, own, work, rates, scope=point["scope"])
+    result = run(model, format, own, work, rates, scope=point["scope"])
     assert point["energy_j"] == pytest.approx(result.energy.total_pj / PICOJOULES, rel=1e-12)
     assert point["per_token_j"] == pytest.approx(result.per_token_pj / PICOJOULES, rel=1e-12)
     assert point["cycles"] == result.cycles
@@ -61,7 +63,7 @@ arrays = st.builds(
     lane=st.sampled_from(TERNARY_LANES),
     weight_encoding=st.sampled_from(["1bit", "2bit", "base3"]),
     weight_bus_bits=st.integers(1, 512).map(lambda n: 8 * n),
-    activation_bus_bits=st.integers(2, 512).map(lambda n: 8 * n),
+    activation_bus_bits=st.integers(1, 512).map(lambda n: 8 * n),
     result_bus_bits=st.integers(4, 512).map(lambda n: 8 * n),
     max_in_features=st.integers(1, 40_000),
     accumulator_bits=st.sampled_from([24, 28]),
@@ -90,6 +92,25 @@ def test_every_point_of_many_arrays_is_what_one_run_gives(
     for at in (row, row + 1, 7 * row):
         point = points[at % len(points)]
         check(point, given_arrays[point["array"]], baseline)
+
+
+def test_baselines_of_arrays_with_narrow_buses_have_wider_ones() -> None:
+    narrow = ARRAY.replace(accumulator_bits=16, activation_bus_bits=8, result_bus_bits=16)
+    given_arrays = [narrow, narrow.replace(activation_bus_bits=64, result_bus_bits=64)]
+    model = replace(MODEL, hidden=64, ffn=96, head_dim=16, embedding_dim=64)
+    frame = design_points([model], WORKLOADS[:1], given_arrays, RATES, nodes=["7nm"])
+    for point in frame.to_dict("records"):
+        check(point, given_arrays[point["array"]], "equal-peak", model)
+    buses = {
+        (name, array): tuple(map(int, found.iloc[0]))
+        for (name, array), found in frame.groupby(["format", "array"])[
+            ["activation_bus_bits", "result_bus_bits"]
+        ]
+    }
+    assert buses["ternary", 0] == (8, 16)
+    assert buses["fp16", 0] == (16, 16)
+    assert buses["int8", 0] == (8, 32)
+    assert buses["fp16", 1] == buses["int8", 1] == (64, 64)
 
 
 def test_arrays_whose_memory_is_slow_are_points_too() -> None:

@@ -64,6 +64,7 @@ def test_defaults_are_the_published_method(as_json) -> None:
         ("--memory-size-gb", 4),
         ("--bandwidth-gb-s", 51.2),
         ("--rows", 32),
+        ("--activation-bus-bits", 8),
         ("--encoding", "2bit"),
     ],
 )
