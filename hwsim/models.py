@@ -399,7 +399,17 @@ FAMILIES: dict[str, _Family] = {
         (_ON_ATTENTION,),
     ),
     "gemma3_text": _Family(
-        {**_GEMMA, "num_key_value_heads": 4, "hidden_act": "gelu"},
+        # Inside a `gemma3` only what differs from the class is written.
+        {
+            **_GEMMA,
+            "hidden_size": 2304,
+            "intermediate_size": 9216,
+            "num_hidden_layers": 26,
+            "num_attention_heads": 8,
+            "num_key_value_heads": 4,
+            "vocab_size": 262_208,
+            "hidden_act": "gelu",
+        },
         {**_FOUR_NORMS, **_HEAD_NORMS},
         _GEMMA_NAMES,
         (_ON_ATTENTION,),
@@ -548,8 +558,13 @@ class _ConfigReader:
                 for name in bias.linears
             ),
             **sizes,
-            **self.family.traits,
+            **self.traits(),
         )
+
+    def traits(self) -> dict[str, Any]:
+        quantized = self.config.get("quantization_config")
+        method = quantized.get("quant_method") if isinstance(quantized, dict) else None
+        return {**self.family.traits, **({"ternary": True} if method == "bitnet" else {})}
 
     def get(self, key: str) -> Any:
         """Return the value of a key, or what stands for it; None if nothing does."""

@@ -129,6 +129,30 @@ def test_keys_that_a_class_does_not_know_are_not_read() -> None:
         assert with_more.kv_dim == 96
 
 
+def test_a_text_config_says_only_what_differs_from_its_class() -> None:
+    """As in google/gemma-3-4b-it: heads and vocabulary are those of the class."""
+    text = {
+        "model_type": "gemma3_text",
+        "hidden_size": 2560,
+        "intermediate_size": 10240,
+        "num_hidden_layers": 34,
+    }
+    model = parse_config({"model_type": "gemma3", "text_config": text}, where="c")
+    assert (model.heads, model.kv_heads, model.head_dim, model.vocab) == (8, 4, 256, 262_208)
+    head = model.embedding_weights + model.vector_parameters
+    assert model.linear_weights + head == 3_880_263_168  # without the vision tower
+
+
+def test_quantized_to_ternary_weights_is_ternary() -> None:
+    """As in tiiuae/Falcon3-7B-Instruct-1.58bit, which is a LLaMA."""
+    config = {"model_type": "llama", **SMALL}
+    assert not parse_config(config, where="c").ternary
+    for method, is_ternary in (("bitnet", True), ("gptq", False)):
+        quantized = {**config, "quantization_config": {"quant_method": method}}
+        assert parse_config(quantized, where="c").ternary == is_ternary
+    assert not parse_config({**config, "quantization_config": None}, where="c").ternary
+
+
 def test_linears_of_a_block() -> None:
     shapes = {linear[0]: linear[1:] for linear in ZOO["bitnet-b1.58-2b-4t"].linears}
     assert shapes == {
