@@ -478,26 +478,56 @@ def compare(
 
 
 class WaterfallStep(NamedTuple):
-    """How the ratio moves when one more part is counted on both sides."""
+    """How the ratio moves when one more part is counted on both sides, and why."""
 
     part: str
     ratio: float
+    cause: str
 
 
-def waterfall(larger: EnergyReport, smaller: EnergyReport) -> list[WaterfallStep]:
-    """Return the ratio of two energies, part after part.
+def waterfall(fp16: Result, ternary: Result) -> list[WaterfallStep]:
+    """Return FP16 over ternary, part after part.
 
-    It begins with the linear layers' multiplications and additions, where FP16 over ternary is the
-    published 71.4, and ends with the ratio of the totals.
+    It begins with the linear layers' multiplications and additions, where it is the published 71.4,
+    and ends with the ratio of the totals.
     """
-    numerator = larger.linear_mul + larger.linear_add
-    denominator = smaller.linear_mul + smaller.linear_add
-    steps = [WaterfallStep("linear_mul, linear_add", numerator / denominator)]
-    for part in parts_of(larger.scope)[2:]:
-        numerator += getattr(larger, part)
-        denominator += getattr(smaller, part)
-        steps.append(WaterfallStep(part, numerator / denominator))
+    larger, smaller, why = fp16.energy, ternary.energy, _causes(fp16, ternary)
+    numerator = denominator = 0.0
+    steps = []
+    of_linears, others = parts_of(fp16.scope)[:2], parts_of(fp16.scope)[2:]
+    for parts in (of_linears, *((part,) for part in others)):
+        numerator += sum(getattr(larger, part) for part in parts)
+        denominator += sum(getattr(smaller, part) for part in parts)
+        name = ", ".join(parts)
+        steps.append(WaterfallStep(name, numerator / denominator, why[name]))
     return steps
+
+
+def _causes(fp16: Result, ternary: Result) -> dict[str, str]:
+    """Say for each part why counting it moves FP16 over ternary."""
+    array, other = ternary.array, fp16.array
+    trit_bits = 8 * array.weight_row_bytes / array.columns
+    return {
+        "linear_mul, linear_add": "an FP16 multiply and add against an INT8 add",
+        "scales": "FP16 multiplications by scales, in ternary alone",
+        "attention_mul": "FP16 in both",
+        "attention_add": "FP16 in both",
+        "wider_adders": "sums that are wider than 8 bits",
+        "registers": f"operands of {other.activation_bits} against {array.activation_bits} bits, "
+        f"sums of {other.accumulator_bits} against {array.accumulator_bits}",
+        "decode": f"unpacking {array.weight_encoding}, in ternary alone",
+        "weight_buffer": f"tiles of {other.weight_bits} against {array.weight_bits} bits a weight",
+        "activation_buffer": f"activations of {other.activation_bits} against "
+        f"{array.activation_bits} bits",
+        "result": "the register that sums are sent from",
+        "vector": "norms and functions in FP16 in both; ternary also rounds",
+        "weights_dram": f"{other.weight_bits} against {trit_bits:.3g} bits a weight are read",
+        "activations_dram": f"inputs of {other.activation_bits} against {array.activation_bits} "
+        f"bits, sums of {other.result_bits} against {array.result_bits}",
+        "kv_dram": f"a {fp16.workload.kv_bits}-bit KV cache in both",
+        "lm_head": f"a {fp16.workload.head_bits}-bit LM head in both",
+        "leakage": "by the area of the lanes and the time",
+    }
 
 
 def summary(results: dict[str, Result]) -> dict[str, Any]:
@@ -528,7 +558,7 @@ def summary(results: dict[str, Result]) -> dict[str, Any]:
         "formats": {name: result.as_dict() for name, result in results.items()},
         "ratio_fp16_over_ternary": ratio.value,
         "ratio_fp16_over_ternary_interval": [ratio.low, ratio.high],
-        "waterfall": [step._asdict() for step in waterfall(fp16.energy, ternary.energy)],
+        "waterfall": [step._asdict() for step in waterfall(fp16, ternary)],
         "table_rows_changed": [str(row.key) for row in table.user_rows],
         "not_modelled": [*NOT_MODELLED, *_without_rows(ternary)],
     }

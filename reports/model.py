@@ -105,7 +105,7 @@ def range_words(interval: Interval, factor: float = 1.0) -> str:
 
 
 def _answer(inputs: Inputs, fp16: Result, ternary: Result) -> list[str]:
-    counted = waterfall(fp16.energy, ternary.energy)
+    counted = waterfall(fp16, ternary)
     falls = sorted(_moves(counted), key=lambda move: move.factor)[:2]
     steps = [f"{f.part} ({number(f.before)} to {number(f.after)})" for f in falls if f.factor < 1]
     shares = sorted(ternary.energy.parts.items(), key=lambda item: -item[1])[:2]
@@ -171,45 +171,17 @@ def _moves(steps: list[WaterfallStep]) -> Iterator[_Move]:
 # Waterfall
 
 
-def causes(fp16: Result, ternary: Result) -> dict[str, str]:
-    """Say for each part why counting it moves FP16 over ternary."""
-    array, other = ternary.array, fp16.array
-    trit_bits = 8 * array.weight_row_bytes / array.columns
-    return {
-        "linear_mul, linear_add": "an FP16 multiply and add against an INT8 add",
-        "scales": "FP16 multiplications by scales, in ternary alone",
-        "attention_mul": "FP16 in both",
-        "attention_add": "FP16 in both",
-        "wider_adders": "sums that are wider than 8 bits",
-        "registers": f"operands of {other.activation_bits} against {array.activation_bits} bits, "
-        f"sums of {other.accumulator_bits} against {array.accumulator_bits}",
-        "decode": f"unpacking {array.weight_encoding}, in ternary alone",
-        "weight_buffer": f"tiles of {other.weight_bits} against {array.weight_bits} bits a weight",
-        "activation_buffer": f"activations of {other.activation_bits} against "
-        f"{array.activation_bits} bits",
-        "result": "the register that sums are sent from",
-        "vector": "norms and functions in FP16 in both; ternary also rounds",
-        "weights_dram": f"{other.weight_bits} against {trit_bits:.3g} bits a weight are read",
-        "activations_dram": f"inputs of {other.activation_bits} against {array.activation_bits} "
-        f"bits, sums of {other.result_bits} against {array.result_bits}",
-        "kv_dram": f"a {fp16.workload.kv_bits}-bit KV cache in both",
-        "lm_head": f"a {fp16.workload.head_bits}-bit LM head in both",
-        "leakage": "by the area of the lanes and the time",
-    }
-
-
 def waterfall_table(inputs: Inputs) -> Table:
     """Return how the ratio moves as parts are counted."""
     fp16, ternary = (inputs.results()[name] for name in ("fp16", "ternary"))
-    why = causes(fp16, ternary)
-    steps = waterfall(fp16.energy, ternary.energy)
+    steps = waterfall(fp16, ternary)
     before = [float("nan"), *(step.ratio for step in steps[:-1])]
     frame = pd.DataFrame(
         {
             "counting also": [step.part for step in steps],
             "FP16 / ternary": [step.ratio for step in steps],
             "factor": [s.ratio / b for s, b in zip(steps, before, strict=True)],
-            "because": [why[step.part] for step in steps],
+            "because": [step.cause for step in steps],
         }
     )
     return Table(name="waterfall", caption=_waterfall_caption(inputs), frame=frame)
@@ -232,8 +204,7 @@ def waterfall_picture(inputs: Inputs) -> Picture:
 
     def draw() -> Figure:
         fp16, ternary = (inputs.results()[name] for name in ("fp16", "ternary"))
-        why = causes(fp16, ternary)
-        first, *_ = steps = waterfall(fp16.energy, ternary.energy)
+        first, *_ = steps = waterfall(fp16, ternary)
         shown = [_Move(first.part, 0.0, first.ratio)]
         small: list[str] = []
         before = first.ratio
@@ -243,7 +214,8 @@ def waterfall_picture(inputs: Inputs) -> Picture:
                 continue
             shown.append(_Move(step.part, before, step.ratio))
             before = step.ratio
-        why |= {(whole := f"all of scope {inputs.scope}"): ""}
+        whole = f"all of scope {inputs.scope}"
+        why = {step.part: step.cause for step in steps} | {whole: ""}
         shown.append(_Move(whole, 0.0, steps[-1].ratio))
         figure, axes = canvas(10.0, 0.4 * len(shown) + 1.4)
         largest = max(move.after for move in shown)

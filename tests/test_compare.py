@@ -249,7 +249,9 @@ def test_where_the_published_ratio_goes() -> None:
     """A whole model has about 4.5, since its LM head is not ternary."""
     work = Workload(phase="decode", tokens=1)
     results = compare(BITNET, ARRAY, work, RATES, scope="system")
-    steps = waterfall(results["fp16"].energy, results["ternary"].energy)
+    steps = waterfall(results["fp16"], results["ternary"])
+    assert [step.part for step in steps][1:] == [*parts_of("system")[2:]]
+    assert len({step.cause for step in steps}) == len(steps) - 1  # attention has two parts
     assert steps[0].ratio == pytest.approx(71.4, abs=0.05)
     total = results["fp16"].energy.total_pj / results["ternary"].energy.total_pj
     assert steps[-1].ratio == pytest.approx(total)

@@ -345,8 +345,8 @@ def _print(content: dict[str, Any]) -> None:
         for part in formats["ternary"]["parts_j"]
     ]
     print_table("Parts, mJ a token", ("part", *formats, "kind (ternary)"), rows)
-    rows = [[step["part"], f"{step['ratio']:.2f}"] for step in content["waterfall"]]
-    print_table("FP16 over ternary, counting part after part", ("and", "ratio"), rows)
+    rows = [[step["part"], f"{step['ratio']:.2f}", step["cause"]] for step in content["waterfall"]]
+    print_table("FP16 over ternary, counting part after part", ("and", "ratio", "because"), rows)
     memories = formats["ternary"]["tokens_per_s_at"]
     rows = [
         [memory, *(f"{result['tokens_per_s_at'][memory]:,.4g}" for result in formats.values())]

@@ -146,6 +146,7 @@ def test_tables_for_people(hwsim) -> None:
     assert (code, err) == (0, "")
     assert "as if it were ternary" in out
     assert "71.43" in out
+    assert "16 against 1.62 bits a weight are read" in out
     assert "not modelled" in out
 
 
