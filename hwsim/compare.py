@@ -25,7 +25,7 @@ from hwsim.energy import (
     bill_layer,
     parts_of,
 )
-from hwsim.energy_tables import ANY_NODE
+from hwsim.energy_tables import ANY_NODE, Row
 from hwsim.errors import InputError
 from hwsim.models import ModelShape
 from hwsim.predict import predict
@@ -76,9 +76,19 @@ class Format:
         array = ternary.baseline(self.lane)
         if baseline == "equal-peak":
             return array
-        areas = (rates.table.row(rates.node, "area", name) for name in ("ternary", self.lane))
-        small, large = (area.converted() for area in areas)
+        small, large = (row.converted() for row in self.area_rows(rates))
         return array.replace(rows=max(1, math.floor(ternary.rows * small / large)))
+
+    def area_rows(self, rates: Rates) -> tuple[Row, ...]:
+        """Return the areas that decide how many rows an array of equal area has.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        lanes = ("ternary", self.lane) if self.lane else ()
+        return tuple(rates.table.row(rates.node, "area", lane) for lane in lanes)
 
     def row_bytes(self, in_features: int, array: ArrayConfig) -> int:
         """Return the bytes that a row of a weight matrix occupies, without its scales."""
@@ -265,11 +275,17 @@ class Result:
         }
 
 
+def bandwidth_row(rates: Rates) -> Row | None:
+    """Return the row of the off-chip memory's peak bandwidth; None without a memory."""
+    if rates.memory is None:
+        return None
+    return rates.table.row(rates.node, "bandwidth", rates.memory)
+
+
 def memory_bytes_per_s(rates: Rates) -> float:
     """Return the peak bandwidth of the off-chip memory; infinite without one."""
-    if rates.memory is None:
-        return math.inf
-    return rates.table.row(rates.node, "bandwidth", rates.memory).converted() * 1e9
+    row = bandwidth_row(rates)
+    return row.converted() * 1e9 if row else math.inf
 
 
 def attention_s(model: ModelShape, workload: Workload, array: ArrayConfig, rates: Rates) -> Numbers:

@@ -1,5 +1,6 @@
 """``hwsim tables``: the energies, where they are from, and what they are used for."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,12 +78,18 @@ def explain(
     tokens: energy.Tokens = None,
     context: energy.Context = 0,
     batch_size: energy.BatchSize = 1,
+    causal: energy.Causal = False,
+    kv_bits: energy.KvBits = 16,
+    head_bits: energy.HeadBits = 16,
+    lm_head: energy.LmHead = True,
     baseline: energy.Baseline = "equal-peak",
     table: energy.Table = None,
     clock_gating: energy.ClockGating = "enables",
+    extrapolate: energy.Extrapolate = False,
     json_file: JsonFile = None,
 ) -> None:
     """Say which rows priced a total, how often each was used, and where it is from."""
+    from hwsim.compare import bandwidth_row
     from hwsim.energy import PICOJOULES
 
     results = energy.evaluate(
@@ -95,9 +102,13 @@ def explain(
         baseline=baseline,
         table=table,
         clock_gating=clock_gating,
-        extrapolate=False,
+        extrapolate=extrapolate,
         context=context,
         batch_size=batch_size,
+        causal=causal,
+        kv_bits=kv_bits,
+        head_bits=head_bits,
+        lm_head=lm_head,
     )
     if format not in results:
         raise InputError(f"format {format!r}: not known; known: {', '.join(results)}")
@@ -117,6 +128,12 @@ def explain(
         for (name, key), times in result.bill.counts.items()
         if part in (None, name)
     ]
+    areas = result.format.area_rows(result.rates) if baseline == "equal-area" else ()
+    bandwidth = bandwidth_row(result.rates)
+    beside = [
+        *({"for": "rows", **_as_dict(row)} for row in areas),
+        *([{"for": "attention_s, bounds_s", **_as_dict(bandwidth)}] if bandwidth else []),
+    ]
     if json_file != "-":
         columns = ("part", "row", "times", "mJ", "kind", "source")
         cells = [
@@ -126,14 +143,24 @@ def explain(
                 f"{use['times']:.6g}",
                 f"{use['energy_j'] * 1e3:.4g}",
                 use["kind"],
-                f"{use['source']}, {use['locator']} ({use['file']}:{use['line']})",
+                _place(use),
             )
             for use in uses
         ]
         title = f"{result.model.name}, {format}: {result.energy.total_pj / PICOJOULES:.4g} J"
         print_table(title, columns, cells)
+        columns = ("for", "row", "value", "unit", "kind", "source")
+        cells = [
+            (row["for"], row["row"], f"{row['value']:g}", row["unit"], row["kind"], _place(row))
+            for row in beside
+        ]
+        print_table("Rows that decide sizes and times", columns, cells)
     if json_file is not None:
-        write_json(json_file, {"format": format, "rows": uses})
+        write_json(json_file, {"format": format, "rows": uses, "rows_beside": beside})
+
+
+def _place(row: Mapping[str, Any]) -> str:
+    return f"{row['source']}, {row['locator']} ({row['file']}:{row['line']})"
 
 
 def _source(row: "Row") -> str:

@@ -208,3 +208,31 @@ class TestTables:
             in hwsim("tables", "explain", *options, "--part", "x")[2]
         )
         assert "format 'x': not known" in hwsim("tables", "explain", *options, "--format", "x")[2]
+
+    @pytest.mark.parametrize(
+        "option",
+        [
+            ("--tokens", 3, "--context", 5, "--causal", "--phase", "prefill"),
+            ("--context", 5, "--kv-bits", 8),
+            ("--head-bits", 8),
+            ("--no-lm-head",),
+            ("--batch", 64, "--extrapolate"),
+        ],
+    )
+    def test_explain_is_of_the_run_that_energy_prices(self, as_json, option) -> None:
+        options = (*BITNET, "--scope", "system", *option)
+        rows = as_json("tables", "explain", *options)["rows"]
+        total = as_json("energy", *options)["formats"]["ternary"]["total_j"]
+        assert sum(row["energy_j"] for row in rows) == pytest.approx(total)
+
+    def test_explain_names_rows_that_are_no_energies(self, as_json, hwsim) -> None:
+        options = ("tables", "explain", *BITNET, "--scope", "system", "--baseline", "equal-area")
+        rows = as_json(*options, "--format", "fp16")["rows_beside"]
+        assert [(row["for"], row["row"]) for row in rows] == [
+            ("rows", "area ternary at 7nm"),
+            ("rows", "area fp16 at 7nm"),
+            ("attention_s, bounds_s", "bandwidth hbm2 at any"),
+        ]
+        rows = as_json(*options)["rows_beside"]
+        assert [row["row"] for row in rows] == ["bandwidth hbm2 at any"]
+        assert "area fp16 at 7nm" in hwsim(*options, "--format", "w4a16")[1]
