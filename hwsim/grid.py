@@ -161,8 +161,11 @@ class _Kind:
         one = own()
         one.check_in_features(longest, where=model.name)
         sizes = {name: getattr(self.all, name) for name in _SIZES}
-        for name in _OWN_SIZES:
-            sizes[name] = _each(sizes[name], lambda size, n=name: getattr(own(**{n: size}), n))
+
+        def own_size(name: str) -> Callable[[int], int]:
+            return lambda size: int(getattr(own(**{name: size}), name))
+
+        sizes |= {name: _each(sizes[name], own_size(name)) for name in _OWN_SIZES}
         return _Kind(self.indices, one, one.model_copy(update=sizes))
 
 
