@@ -272,9 +272,14 @@ class ArrayConfig(BaseModel):
         return 2 if self.broadcast_rows else 0
 
     @property
+    def operand_rows(self) -> int:
+        """Rows that have a copy of the operand register together."""
+        return self.broadcast_rows or self.rows
+
+    @property
     def operand_copies(self) -> int:
         """Copies of the operand register."""
-        return -(-self.rows // (self.broadcast_rows or self.rows))
+        return -(-self.rows // self.operand_rows)
 
     @property
     def weight_bits(self) -> int:

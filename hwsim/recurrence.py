@@ -4,14 +4,13 @@ When a word moves is again a maximum of sums, but every word has a time of its o
 there, so nothing repeats itself, and the loops are run. Compiled with numba.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 
 from hwsim import supply
 from hwsim.activity import Cycles
-from hwsim.schedule import START, Schedule
+from hwsim.predict import Sizes
+from hwsim.schedule import Schedule
 from hwsim.supply import Supply
 
 _arrival = njit(cache=True)(supply.arrival)
@@ -20,43 +19,14 @@ _opening = njit(cache=True)(supply.opening)
 _after = njit(cache=True)(supply.after)
 
 
-class _Layer(NamedTuple):
-    batch: int
-    step_latency: int
-    tile_words: int
-    bus_items: int
-    word_items: int
-    row_blocks: int
-    column_blocks: int
-    tokens: int
-    in_features: int
-    result_words: int
-    last_result_words: int
-    weight: Supply
-    activation: Supply
-    result: Supply
-
-
 def cycles_by_words(schedule: Schedule) -> Cycles:
     """Predict the cycles of a layer by cause, one word after the other."""
-    config = schedule.config
-    layer = _Layer(
-        batch=config.batch,
-        step_latency=config.step_latency,
-        tile_words=config.tile_words,
-        bus_items=config.activation_bus_bits // config.activation_bits,
-        word_items=config.columns,
-        row_blocks=schedule.row_blocks,
-        column_blocks=schedule.column_blocks,
-        tokens=schedule.tokens,
-        in_features=schedule.in_features,
-        result_words=schedule.result_words_of(config.rows),
-        last_result_words=schedule.result_words_of(schedule.last_rows),
-        weight=Supply.of(config, "weight"),
-        activation=Supply.of(config, "activation"),
-        result=Supply.of(config, "result"),
+    total, weight_stall, activation_stall, result_stall = _walk(
+        Sizes.of(schedule),
+        Supply.of(schedule.config, "weight"),
+        Supply.of(schedule.config, "activation"),
+        Supply.of(schedule.config, "result"),
     )
-    total, weight_stall, activation_stall, result_stall = _walk(layer)
     return Cycles(
         compute=schedule.steps,
         weight_stall=weight_stall,
@@ -67,27 +37,28 @@ def cycles_by_words(schedule: Schedule) -> Cycles:
 
 
 @njit(cache=True)
-def _walk(c: _Layer) -> tuple[int, int, int, int]:
+def _walk(
+    c: Sizes, weight: Supply, activation: Supply, result: Supply
+) -> tuple[int, int, int, int]:
     """Return all cycles, then the stalls: of weights, activations, results.
 
-    Names and first values are those of `hwsim.predict`.
+    Names and first values are those of `hwsim.predict.start`.
     """
-    step, take, sent = START - 1, START, 0
+    step, take, sent = c.start - 1, c.start, 0
     room = np.zeros(2, np.int64)  # of the halves of the bank
     space = np.zeros(2, np.int64)  # of the halves of the activation buffer
     weights = activations = results = 0  # words so far
-    moved = START  # the decoder's word has gone on to the tile
-    accepted = START - 1  # the last word of activations came from the bus
-    written = START  # the last word of activations went into the buffer
+    moved = c.start  # the decoder's word has gone on to the tile
+    accepted = c.start - 1  # the last word of activations came from the bus
+    written = c.start  # the last word of activations went into the buffer
     free = 0  # of the sink
     weight_stall = activation_stall = result_stall = 0
     ready = np.empty(c.batch * c.column_blocks, np.int64)  # words can be read
     done = np.empty(c.batch, np.int64)  # sums can be read
     rows_half = 0
-    tokens_left = c.tokens
     tokens_half = 0
-    while tokens_left > 0:
-        tokens = min(c.batch, tokens_left)
+    for token_block in range(c.token_blocks):
+        tokens = c.batch if token_block + 1 < c.token_blocks else c.last_tokens
 
         # Activations. The repacker holds less than two words of the buffer when it takes one from
         # the bus; the first one of a token waits for the last token to leave.
@@ -98,11 +69,11 @@ def _walk(c: _Layer) -> tuple[int, int, int, int]:
             if token == 0:
                 earliest = max(earliest, space[tokens_half])
             for word in range(c.column_blocks):
-                while taken < -(-min((word + 1) * c.word_items, c.in_features) // c.bus_items):
-                    gone = taken * c.bus_items // c.word_items - 1
+                while taken < -(-min((word + 1) * c.columns, c.in_features) // c.bus_items):
+                    gone = taken * c.bus_items // c.columns - 1
                     if gone > 0:
                         earliest = max(earliest, ready[packet + gone - 1])
-                    there = _arrival(c.activation, activations)
+                    there = _arrival(activation, activations)
                     accepted = max(accepted + 1, earliest, there)
                     activations += 1
                     taken += 1
@@ -112,7 +83,7 @@ def _walk(c: _Layer) -> tuple[int, int, int, int]:
         for row_block in range(c.row_blocks):
             for column_block in range(c.column_blocks):
                 for word in range(c.tile_words):
-                    moved = max(moved, _arrival(c.weight, weights)) + 1
+                    moved = max(moved, _arrival(weight, weights)) + 1
                     weights += 1
                     if word == 0:
                         moved = max(moved, take + 1)
@@ -137,13 +108,12 @@ def _walk(c: _Layer) -> tuple[int, int, int, int]:
                 load = max(sent, done[token])
                 sent = load
                 for _ in range(words):
-                    bursts = _begun(c.result, results)
+                    bursts = _begun(result, results)
                     sent = max(sent + 1, _opening(bursts, free))
-                    free = _after(c.result, bursts, sent, free)
+                    free = _after(result, bursts, sent, free)
                     results += 1
             room[rows_half] = load + 1
             rows_half ^= 1
         space[tokens_half] = step + 1
         tokens_half ^= 1
-        tokens_left -= tokens
     return sent + 1, weight_stall, activation_stall, result_stall

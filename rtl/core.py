@@ -194,7 +194,7 @@ class Core(wiring.Component):
                 platform,
                 lambda: LANES[config.lane](config),
                 {
-                    "operands": operands[row // (config.broadcast_rows or config.rows)],
+                    "operands": operands[row // config.operand_rows],
                     "weights": tile.weights[row],
                     "accumulator": bank.sums.word_select(row, config.accumulator_bits),
                     "first": about.first,

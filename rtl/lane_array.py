@@ -56,7 +56,7 @@ class LaneArray(wiring.Component):
                 platform,
                 lambda: LANES[config.lane](config),
                 {
-                    "operands": operands[row // (config.broadcast_rows or config.rows)],
+                    "operands": operands[row // config.operand_rows],
                     "weights": self.weights[row],
                     "accumulator": accumulator,
                     "first": self.first,

@@ -86,23 +86,26 @@ class WeightTile(wiring.Component):
 
         # Both what fills a tile and what swaps them come later where operands do: it is the same
         # tile after that, and the wires to all its registers start at registers of their own.
-        payload = self.i.payload
-        fills = Signal(config.tile_words)
-        m.d.comb += fills.eq(Mux(accept, 1 << word, 0))
+        def delayed(value: Value, name: str, stages: int, *, reset_less: bool = False) -> Value:
+            for stage in range(stages):
+                later = Signal(len(value), name=f"{name}_{stage}", reset_less=reset_less)
+                m.d.sync += later.eq(value)
+                value = later
+            return value
+
+        stages = config.broadcast_stages
+        accepts = Signal(config.tile_words)
+        m.d.comb += accepts.eq(Mux(accept, 1 << word, 0))
+        payload = delayed(self.i.payload, "payload", stages, reset_less=True)
+        fills = delayed(accepts, "fills", stages)
         swaps = [swap]
-        for stage in range(config.broadcast_stages):
-            last = stage == config.broadcast_stages - 1
-            arriving, fills_before, swap_before = payload, fills, swaps[0]
-            payload = Signal.like(arriving, name=f"payload_{stage}", reset_less=True)
-            fills = Signal.like(fills_before, name=f"fills_{stage}")
-            copies = config.operand_copies if last else 1
-            swaps = [
-                Signal(name=f"swap_{stage}_{copy}", attrs={"keep": 1}) for copy in range(copies)
-            ]
-            m.d.sync += [payload.eq(arriving), fills.eq(fills_before)]
-            m.d.sync += [copy.eq(swap_before) for copy in swaps]
+        if stages:
+            before = delayed(swap, "swap_before", stages - 1)
+            copies = range(config.operand_copies)
+            swaps = [Signal(name=f"swap_{copy}", attrs={"keep": 1}) for copy in copies]
+            m.d.sync += [copy.eq(before) for copy in swaps]
         for row in range(config.rows):
-            with m.If(swaps[row // (config.broadcast_rows or config.rows)]):
+            with m.If(swaps[row // config.operand_rows]):
                 start = row * row_bits
                 first, last_word = start // word_bits, (start + row_bits - 1) // word_bits
                 offset = start - first * word_bits

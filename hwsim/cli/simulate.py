@@ -130,7 +130,6 @@ def simulate(
     """Run a layer on the array, cycle by cycle, and price what happened."""
     if stall_seed is not None and not stall_rate:
         raise InputError("--stall-seed is for --stall-rate")
-    stalls = (stall_rate, stall_seed or 0)
     if model is not None:
         check_outputs(json_file)
         for name, given in (
@@ -158,7 +157,7 @@ def simulate(
                 config=array,
                 engine=engine,
                 kind=operands.value,
-                stalls=Stalls(*stalls),
+                stalls=Stalls(stall_rate, stall_seed or 0),
                 check=check,
                 sample=sample,
                 seed=seed,
@@ -193,6 +192,7 @@ def simulate(
 
     data = read_layer(layer or SHIPPED, tokens, activations, seed)
     fed = operands_of(data, array, kind=operands.value, seed=seed)
+    stalls = Stalls(stall_rate, stall_seed or 0)
     options: dict[str, Any] = {}
     if vcd is not None:
         if engine != "pysim":
@@ -213,13 +213,7 @@ def simulate(
         options["toggles"] = True
     with progress_bar(f"{engine}: {data.name}", engines.schedule_of(data, array).steps) as report:
         run = engines.run(
-            data,
-            array,
-            engine=engine,
-            operands=fed,
-            stalls=Stalls(*stalls),
-            progress=report,
-            **options,
+            data, array, engine=engine, operands=fed, stalls=stalls, progress=report, **options
         )
     checked = matches(run.outputs, fed, array) if check else None
     if output is not None:
@@ -232,9 +226,9 @@ def simulate(
         from hwsim.profile import timeline
 
         schedule = engines.schedule_of(data, array)
-        events = timeline(Stimulus(schedule=schedule, operands=fed, stalls=Stalls(*stalls)))
+        events = timeline(Stimulus(schedule=schedule, operands=fed, stalls=stalls))
         write_atomically(profile, json.dumps(events, allow_nan=False))
-    result = describe(data, array, engine, run, stalled=stall_rate > 0)
+    result = describe(data, array, engine, run, stalled=stalls.rate > 0)
     result |= {"operands": fed.source, "checked": checked}
     gates = run.gates
     if gates is None and energy is Pricing.gates:

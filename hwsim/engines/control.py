@@ -17,7 +17,7 @@ from hwsim.activity import Cycles
 from hwsim.engines import stalls
 from hwsim.engines.ports import HardwareHang, Stimulus
 from hwsim.engines.stalls import PORTS
-from hwsim.schedule import START
+from hwsim.predict import Sizes
 from hwsim.supply import Supply
 
 CAUSES = tuple(field.name for field in fields(Cycles))
@@ -40,18 +40,11 @@ _CHUNK_CYCLES = 1 << 16
 class _Core(NamedTuple):
     """What does not change in a run."""
 
+    sizes: Sizes
     rows: int
-    batch: int
-    step_latency: int
-    tile_words: int
-    bus_items: int
-    word_items: int
     per_result: int
-    row_blocks: int
-    column_blocks: int
     tokens: int
     out_features: int
-    in_features: int
     weight_words: int
     activation_words: int
     weight: Supply
@@ -70,18 +63,11 @@ class _Core(NamedTuple):
         draws = {f"{port}_draws": np.uint64(pattern.start(i)) for i, port in enumerate(PORTS)}
         ports: dict[str, Any] = {**supplies, **draws}
         return cls(
+            sizes=Sizes.of(schedule),
             rows=config.rows,
-            batch=config.batch,
-            step_latency=config.step_latency,
-            tile_words=config.tile_words,
-            bus_items=config.activation_bus_bits // config.activation_bits,
-            word_items=config.columns,
             per_result=config.results_per_word,
-            row_blocks=schedule.row_blocks,
-            column_blocks=schedule.column_blocks,
             tokens=schedule.tokens,
             out_features=schedule.out_features,
-            in_features=schedule.in_features,
             weight_words=schedule.weight_words,
             activation_words=schedule.activation_words,
             threshold=pattern.threshold,
@@ -143,38 +129,38 @@ def _run(c: _Core, s: Any, log: Log) -> int:
         result_ready = cycle >= _opening(bursts, s.sink_free) and not _waits(
             c.result_draws, c.threshold, cycle
         )
-        running = cycle >= START
+        running = cycle >= c.sizes.start
 
         # Weights: decoder and tile.
         tile_ready = s.full == 0 or s.swap == 1
         tile_accepts = s.decoded == 1 and tile_ready
-        completing = tile_accepts and s.word == c.tile_words - 1
+        completing = tile_accepts and s.word == c.sizes.tile_words - 1
         tile_available = (s.full == 1 and s.swap == 0) or completing
         decoder_ready = s.decoded == 0 or tile_ready
         weight_taken = running and s.weight_offered == 1 and decoder_ready
 
         # Activations: repacker and buffer.
         if s.final == 1:
-            repacker_ready = s.level <= c.word_items
+            repacker_ready = s.level <= c.sizes.columns
             repacked = s.level > 0
         else:
-            repacker_ready = s.level < 2 * c.word_items
-            repacked = s.level >= c.word_items
-        repacked_last = s.final == 1 and s.level <= c.word_items
+            repacker_ready = s.level < 2 * c.sizes.columns
+            repacked = s.level >= c.sizes.columns
+        repacked_last = s.final == 1 and s.level <= c.sizes.columns
         open_ = s.mid_block == 1 or s.filled[s.taking_half] == 0
         activation_taken = running and s.activation_offered == 1 and open_ and repacker_ready
-        taking_block_is_last = s.taking_left <= c.batch
-        taking_last_token = s.taking_token == c.batch - 1 or (
+        taking_block_is_last = s.taking_left <= c.sizes.batch
+        taking_last_token = s.taking_token == c.sizes.batch - 1 or (
             taking_block_is_last and s.taking_token + 1 == s.taking_left
         )
 
         # Steps.
         walking = running and s.tokens_left > 0
-        last_block = s.tokens_left <= c.batch
+        last_block = s.tokens_left <= c.sizes.batch
         first_token = s.token == 0
-        last_token = s.token == c.batch - 1 or (last_block and s.token + 1 == s.tokens_left)
-        last_column = s.column_block + 1 == c.column_blocks
-        last_row = s.row_block + 1 == c.row_blocks
+        last_token = s.token == c.sizes.batch - 1 or (last_block and s.token + 1 == s.tokens_left)
+        last_column = s.column_block + 1 == c.sizes.column_blocks
+        last_row = s.row_block + 1 == c.sizes.row_blocks
         room = not (first_token and s.column_block == 0) or s.occupied[s.half] == 0
         weights_there = not first_token or tile_available
         activations_there = s.index < s.written[s.using_half]
@@ -184,12 +170,12 @@ def _run(c: _Core, s: Any, log: Log) -> int:
         result_last = s.held_rows <= c.per_result
         result_taken = s.held_rows > 0 and result_ready
         load = s.waiting > 0 and (s.held_rows == 0 or (result_ready and result_last))
-        finished = s.finishing >> (c.step_latency - 2) & 1
-        sent_block_is_last = s.sent_tokens_left <= c.batch
-        sent_last_token = s.sent_token == c.batch - 1 or (
+        finished = s.finishing >> (c.sizes.step_latency - 2) & 1
+        sent_block_is_last = s.sent_tokens_left <= c.sizes.batch
+        sent_last_token = s.sent_token == c.sizes.batch - 1 or (
             sent_block_is_last and s.sent_token + 1 == s.sent_tokens_left
         )
-        sent_last_row = s.sent_row + 1 == c.row_blocks
+        sent_last_row = s.sent_row + 1 == c.sizes.row_blocks
 
         # The counters.
         if step:
@@ -233,7 +219,7 @@ def _run(c: _Core, s: Any, log: Log) -> int:
         # Activations: what leaves the repacker, then what enters it.
         if repacked:
             s.written[s.writing_half] += 1
-            s.level = 0 if repacked_last else s.level - c.word_items
+            s.level = 0 if repacked_last else s.level - c.sizes.columns
             if repacked_last:
                 s.final = 0
                 if s.last_token == 1:
@@ -243,18 +229,18 @@ def _run(c: _Core, s: Any, log: Log) -> int:
             s.activation_offered = 0
             s.filled[s.taking_half] = 1
             s.mid_block = 1
-            s.level += min(s.left, c.bus_items)
-            s.final = s.left <= c.bus_items
-            s.left -= c.bus_items
+            s.level += min(s.left, c.sizes.bus_items)
+            s.final = s.left <= c.sizes.bus_items
+            s.left -= c.sizes.bus_items
             if s.final == 1:
-                s.left = c.in_features
+                s.left = c.sizes.in_features
                 s.last_token = taking_last_token
                 s.taking_token += 1
                 if taking_last_token:
                     s.mid_block = 0
                     s.taking_half ^= 1
                     s.taking_token = 0
-                    s.taking_left -= c.batch
+                    s.taking_left -= c.sizes.batch
 
         # Results:
         if load:
@@ -270,7 +256,7 @@ def _run(c: _Core, s: Any, log: Log) -> int:
                 if sent_last_row:
                     s.rows_left = c.out_features
                     s.sent_row = 0
-                    s.sent_tokens_left -= c.batch
+                    s.sent_tokens_left -= c.sizes.batch
         elif result_taken:
             s.done = result_last and s.held_last == 1
             s.held_rows = 0 if result_last else s.held_rows - c.per_result
@@ -283,7 +269,7 @@ def _run(c: _Core, s: Any, log: Log) -> int:
         # Steps:
         if step:
             s.occupied[s.half] = 1
-            s.index += c.column_blocks
+            s.index += c.sizes.column_blocks
             s.token += 1
             if last_token:
                 s.token = 0
@@ -296,7 +282,7 @@ def _run(c: _Core, s: Any, log: Log) -> int:
                     s.row_block += 1
                     if last_row:
                         s.row_block = 0
-                        s.tokens_left -= c.batch
+                        s.tokens_left -= c.sizes.batch
                         s.written[s.using_half] = 0
                         s.filled[s.using_half] = 0
                         s.using_half ^= 1
@@ -326,7 +312,7 @@ class Control:
         self._state = np.zeros(1, _REGISTERS).view(np.recarray)
         state = self._state[0]
         state.taking_left = state.tokens_left = state.sent_tokens_left = self._core.tokens
-        state.left = self._core.in_features
+        state.left = self._core.sizes.in_features
         state.rows_left = self._core.out_features
 
     def __iter__(self) -> Iterator[Log]:

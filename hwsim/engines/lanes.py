@@ -235,11 +235,11 @@ class Lanes:
     def _class(self) -> Iterator[str]:
         blocks = -(-self._rows // 16)
         rows = [port for port in self.inputs.values() if not port.is_shared]
-        yield f"struct bb_{_mangled(self._name)} final : public cxxrtl::module {{"
+        yield f"struct bb_{mangled(self._name)} final : public cxxrtl::module {{"
         yield f"enum {{ ROWS = {self._rows}, BLOCKS = {blocks} }};"
         for name, port in self._together["ports"].items():
             kind = "value" if port["direction"] == "input" else "wire"
-            yield f"cxxrtl::{kind}<{len(port['bits'])}> {_mangled(name)};"
+            yield f"cxxrtl::{kind}<{len(port['bits'])}> {mangled(name)};"
         yield "struct Held {"
         yield from (f"V{_size(self.width(key))} {key}[BLOCKS];" for key in self.registers)
         yield "} held[2];"
@@ -247,7 +247,7 @@ class Lanes:
         for port in self.inputs.values():
             for source in dict.fromkeys(source for source, _ in port.sources):
                 width = len(self._together["ports"][source]["bits"])
-                yield f"cxxrtl::value<{width}> {port.name}_{_mangled(source)};"
+                yield f"cxxrtl::value<{width}> {port.name}_{mangled(source)};"
             for low, width in port.fields:
                 size = _size(width)
                 if port.is_shared:
@@ -256,7 +256,7 @@ class Lanes:
                     yield f"V{size} {port.name}_{low}[BLOCKS];"
         for port in rows:
             yield f"V32 {port.name}_words[{-(-port.width // 32)}][BLOCKS];"
-            places = ", ".join(f"{{{_mangled(name)}.data, {low}}}" for name, low in port.sources)
+            places = ", ".join(f"{{{mangled(name)}.data, {low}}}" for name, low in port.sources)
             yield f"const Place {port.name}_places[ROWS] = {{{places}}};"
         for port in self.inputs.values():
             yield f"void load_{port.name}() {{"
@@ -270,7 +270,7 @@ class Lanes:
         yield "}"
         yield "bool eval(cxxrtl::performer *) override {"
         for port in self.inputs.values():
-            names = [_mangled(source) for source in dict.fromkeys(name for name, _ in port.sources)]
+            names = [mangled(source) for source in dict.fromkeys(name for name, _ in port.sources)]
             fresh = " | ".join(f"fresh({port.name}_{name}, {name})" for name in names)
             yield f"if (({fresh}) || !primed) {{ load_{port.name}(); stale = true; }}"
         yield "primed = true;"
@@ -291,7 +291,7 @@ class Lanes:
         yield "held[0] = held[1] = {}; now = stale = primed = false;"
         yield from (f"memset({port.name}_words, 0, sizeof {port.name}_words);" for port in rows)
         yield "}"
-        name = f"bb_{_mangled(self._name)}"
+        name = f"bb_{mangled(self._name)}"
         yield f"{name}() {{ reset(); }}"
         yield f"static std::unique_ptr<{name}> create(std::string, cxxrtl::metadata_map,"
         yield f" cxxrtl::metadata_map) {{ return std::unique_ptr<{name}>(new {name}); }}"
@@ -300,7 +300,7 @@ class Lanes:
     def _load_shared(self, port: _Port) -> Iterator[str]:
         source, first = port.sources[0]
         for low, width in port.fields:
-            bits = f"bits({_mangled(source)}.data, {first + low}, {width})"
+            bits = f"bits({mangled(source)}.data, {first + low}, {width})"
             yield f"{port.name}_{low} = int64_t({bits} << {64 - width}) >> {64 - width};"
 
     def _load_rows(self, port: _Port) -> Iterator[str]:
@@ -341,8 +341,7 @@ class Lanes:
                 for at in range(-(-width // 32)):
                     shift = f" >> {32 * at}" if at else ""
                     yield (
-                        f"{_mangled(name)}.next.data[{at}] = "
-                        f"{port}[{row // 16}][{row % 16}]{shift};"
+                        f"{mangled(name)}.next.data[{at}] = {port}[{row // 16}][{row % 16}]{shift};"
                     )
 
     def _rise(self) -> Iterator[str]:
@@ -356,7 +355,7 @@ class Lanes:
         yield "}"
 
 
-def _mangled(name: str) -> str:
+def mangled(name: str) -> str:
     """Return the name that CXXRTL gives a port."""
     return "p_" + "".join("__" if c == "_" else c if c.isalnum() else f"_{ord(c):x}_" for c in name)
 

@@ -19,6 +19,7 @@ from amaranth.lib import wiring
 from simulation import Bench
 
 from hwsim import yosys
+from hwsim.engines.lanes import mangled
 
 _LIST = """\
 read_rtlil design.il
@@ -137,7 +138,7 @@ class Mutants:
         yosys.run(_APPLY, folder=folder)
         names = [*self._names, "mutant"]
         cases = "\n".join(
-            f"    case {index}: return seen(top->{_mangled(name)});"
+            f"    case {index}: return seen(top->{mangled(name)});"
             for index, name in enumerate(names)
         )
         (folder / "driver.cc").write_text(_DRIVER.format(ports=cases))
@@ -252,10 +253,6 @@ def _ports(component: wiring.Component) -> list[tuple[tuple[Any, ...], Signal]]:
     """Return path and signal of every port that has bits."""
     found = [(path, Value.cast(value)) for path, _, value in component.signature.flatten(component)]
     return [(path, value) for path, value in found if len(value) and isinstance(value, Signal)]
-
-
-def _mangled(name: str) -> str:
-    return "p_" + name.replace("_", "__")
 
 
 def _compiled(folder: Path) -> Path:
