@@ -187,7 +187,9 @@ class EnergyTable:
         """Return the rows, with weights, whose weighted sum is the energy of a memory, a bit.
 
         Interpolated linearly in the logarithm of the capacity. Below the smallest row its energy is
-        taken as an upper bound.
+        taken as an upper bound. Beyond the largest, if asked for, the energy grows with the side of
+        the array, since its wires do: with the square root of the capacity. No weight is negative,
+        so that no memory gets cheaper when a row rises.
 
         Parameters
         ----------
@@ -196,7 +198,7 @@ class EnergyTable:
         capacity_bytes
             Capacity; of several memories, an array, and so are the weights.
         extrapolate
-            Go on beyond the largest row along the last segment.
+            Go on beyond the largest row.
 
         Raises
         ------
@@ -219,10 +221,7 @@ class EnergyTable:
         places = np.log([1024 * _capacity_kb(row.key) for row in rows])
         place = np.log(capacity_bytes)
         weights = [np.interp(place, places, unit) for unit in np.eye(len(rows))]
-        if len(rows) > 1:
-            beyond = np.maximum(0, (place - places[-1]) / (places[-1] - places[-2]))
-            weights[-2] = weights[-2] - beyond
-            weights[-1] = weights[-1] + beyond
+        weights[-1] = weights[-1] * np.exp(np.maximum(0, place - places[-1]) / 2)
         return tuple(pair for pair in zip(rows, weights, strict=True) if np.any(pair[1]))
 
     def check_node(self, node: str) -> None:

@@ -6,6 +6,7 @@ from hwsim.config import MULTIPLIER_LANES, ArrayConfig
 from hwsim.energy import price
 from hwsim.energy_tables import EnergyTable
 from hwsim.engines import Run
+from hwsim.errors import InputError
 from hwsim.layer import Layer
 from hwsim.predict import predict
 
@@ -16,7 +17,11 @@ SCOPES = ("arithmetic", "core")
 def describe(
     layer: Layer, array: ArrayConfig, engine: str, run: Run, *, stalled: bool
 ) -> dict[str, Any]:
-    """Return what a run showed, beside what was predicted and what it costs."""
+    """Return what a run showed, beside what was predicted and what it costs.
+
+    A run is not lost because a buffer is larger than any memory of the table: such buffers are
+    extrapolated, and `extrapolated` says why.
+    """
     array = array.for_in_features(layer.in_features)
     table = EnergyTable.load()
     shape = {
@@ -25,7 +30,14 @@ def describe(
         "tokens": layer.tokens,
     }
 
+    extrapolated: str | None = None
+
     def energy_pj(activity: Any, config: ArrayConfig) -> dict[str, dict[str, float]]:
+        nonlocal extrapolated
+        try:
+            price(activity, config, table)
+        except InputError as refusal:
+            extrapolated = str(refusal)
         return {
             s: price(activity, config, table, scope=s, extrapolate=True).as_dict() for s in SCOPES
         }
@@ -51,6 +63,7 @@ def describe(
         "activity": run.activity.as_dict(),
         **({"word_toggles": run.toggles.as_dict()} if run.toggles else {}),
         "energy_pj": energy_pj(run.activity, array),
+        "extrapolated": extrapolated,
         "baseline": baseline,
         "engine_s": run.engine_s,
     }

@@ -380,6 +380,7 @@ def summary(model: str, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "layers": list(layers),
         **{key: total([layer[key] for layer in layers]) for key in keys},
         "baseline": total([layer["baseline"] for layer in layers]),
+        "extrapolated": next(filter(None, (layer["extrapolated"] for layer in layers)), None),
         "checked": _all_checked([layer["checked"] for layer in layers]),
     }
 

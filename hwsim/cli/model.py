@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hwsim.cli.layer import check_size
-from hwsim.cli.output import print_cycles, step_bar, write_json
+from hwsim.cli.output import print_cycles, print_extrapolated, step_bar, write_json
 from hwsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def _print(content: dict[str, Any]) -> None:
     for scope, energy in content["energy_pj"].items():
         pj = energy["total"]
         print(f"energy, {scope}: {pj / 1e9:.4g} mJ, {pj / macs:.4g} pJ a MAC")
+    print_extrapolated(content)
     print(f"{content['engine_s']:.2f} s in the engine, {content['wall_s']:.2f} s in all")
     if content["checked"]:
         print("outputs equal numpy")

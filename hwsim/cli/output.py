@@ -100,6 +100,12 @@ def print_cycles(title: str, cycles: Mapping[str, int]) -> None:
     print_table(title, ("cause", "cycles", "share"), rows)
 
 
+def print_extrapolated(result: Mapping[str, Any]) -> None:
+    """Say why energies of a result are extrapolated, if some are."""
+    if reason := result["extrapolated"]:
+        print(f"extrapolated: {reason.partition(';')[0]}")
+
+
 @contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show progress on stderr, if that is a terminal; give the function that is told how far."""

@@ -26,6 +26,7 @@ from hwsim.cli.output import (
     check_outputs,
     distinct_files,
     print_cycles,
+    print_extrapolated,
     print_table,
     progress_bar,
     write_json,
@@ -274,6 +275,7 @@ def _print(result: dict[str, Any]) -> None:
         for scope in result["baseline"][MULTIPLIER_LANES[0]]["energy_pj"]
     ]
     print_table("Energy at 7 nm; without wires, clock tree and leakage", columns, prices)
+    print_extrapolated(result)
     if "toggles" in result:
         print_gates(result)
     if "word_toggles" in result:

@@ -134,6 +134,14 @@ def test_bad_input_is_one_line(folder: Path, options: tuple[str, ...], message: 
     assert [file.name for file in folder.iterdir()] == ["t.safetensors"]
 
 
+def test_a_buffer_beyond_the_table_is_priced_and_named(folder: Path) -> None:
+    beyond = ("--engine", "fast", "--batch", 4096, "--max-in-features", 4096)
+    assert "is beyond the largest row, 1024 KB" in simulate(folder, *beyond)["extrapolated"]
+    assert simulate(folder, "--engine", "fast")["extrapolated"] is None
+    done = hwsim("simulate", "--layer", "t.safetensors", *SMALL, *beyond, folder=folder)
+    assert "extrapolated: energy tables: sram of" in done.stdout
+
+
 def test_an_interrupted_run_leaves_nothing(folder: Path) -> None:
     arguments = ("simulate", "--preset", "default-64x64", "--engine", "pysim", "--vcd", "x.vcd")
     run = subprocess.Popen(

@@ -156,7 +156,12 @@ class TestSram:
         assert pj(4) == 1  # an upper bound
         with pytest.raises(InputError, match=r"sram of 2048 KB at toy is beyond the largest row"):
             pj(2048)
-        assert pj(32768, extrapolate=True) == pytest.approx(17)
+        assert pj(4096, extrapolate=True) == pytest.approx(20)  # twice as long wires
+
+    @given(st.floats(1, 1e6))
+    def test_no_memory_gets_cheaper_when_a_row_rises(self, kb: float) -> None:
+        rows = TABLE.sram("7nm", kb * 1024, extrapolate=True)
+        assert all(weight > 0 for _, weight in rows)
 
     @given(st.floats(1, 1024), st.floats(1, 1024))
     def test_is_monotone_and_within_the_rows(self, a: float, b: float) -> None:
