@@ -58,7 +58,7 @@ def make_testbench(
     operands: Operands | None = None,
     registers: str | None = None,
     stalls: Stalls = STALLS,
-    engine: str = "rtl",
+    engine: str = "fast",
     progress: Callable[[int], None] = lambda steps: None,
 ) -> dict[str, str]:
     """Return the files of a testbench that plays `layer` on the emitted Verilog of `config`.

@@ -1,8 +1,10 @@
 """What hypothesis draws: arrays of all widths."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from hwsim.config import ArrayConfig
@@ -18,6 +20,11 @@ LANE_FIELDS: list[dict[str, Any]] = [
 
 
 FLOATS: dict[str, Any] = {"lane": "fp16"}
+
+
+def examples(count: int) -> settings:
+    """Ask for so many slow examples; ``HWSIM_EXAMPLES=5`` makes them 5 times as many."""
+    return settings(max_examples=count * int(os.environ.get("HWSIM_EXAMPLES", "1")))
 
 
 def _array(lane: dict[str, Any], **fields: Any) -> ArrayConfig:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layers import fixed_layer, make_layer, reference
-from strategies import arrays, memories
+from strategies import arrays, examples, memories
 
 from hwsim import operands, streams
 from hwsim.config import ArrayConfig, preset
@@ -87,7 +87,7 @@ def tampered(stimulus: Stimulus, **words: Words) -> Stimulus:
     return other
 
 
-@settings(max_examples=25)
+@examples(12)
 @given(
     config=arrays(),
     out=st.integers(1, 20),
@@ -104,7 +104,7 @@ def test_pysim_computes_what_numpy_does_in_the_cycles_that_are_predicted(
     assert result.activity == predicted(layer, config)
 
 
-@settings(max_examples=15)
+@examples(8)
 @given(
     config=arrays(most=6),
     out=st.integers(1, 14),
@@ -138,7 +138,7 @@ def test_rtl_and_pysim_agree_cycle_for_cycle(config: ArrayConfig, stalls: Stalls
 
 
 @COMPILED
-@settings(max_examples=20)
+@examples(10)
 @given(
     memory=memories(),
     shape=st.tuples(st.integers(1, 30), st.integers(1, 64), st.integers(1, 12)),

@@ -3,8 +3,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import examples
 
 from hwsim.compare import BASELINES, FORMATS, run
 from hwsim.config import TERNARY_LANES, ArrayConfig, preset
@@ -73,7 +74,7 @@ arrays = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=25)
+@examples(12)
 @given(
     given_arrays=st.lists(arrays, min_size=1, max_size=6),
     baseline=st.sampled_from(BASELINES),

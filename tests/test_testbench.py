@@ -60,9 +60,7 @@ def with_core(
     layer: Layer, config: ArrayConfig, registers: str | None = None, **options: Any
 ) -> dict[str, str]:
     """Return a testbench with its core."""
-    files = make_testbench(
-        layer, config, source="core.v", registers=registers, engine="pysim", **options
-    )
+    files = make_testbench(layer, config, source="core.v", registers=registers, **options)
     core = to_verilog(schedule_of(layer, config).config, registers=registers)
     return {"core.v": core, **files}
 
@@ -152,7 +150,7 @@ def test_other_vectors_than_the_layer_has_fail(folded: Mapping[str, str], tmp_pa
 
 def test_what_fills_tiles_and_words_is_not_zero() -> None:
     layer = a_layer(FOLDED, out=1, inp=1, tokens=2)
-    files = make_testbench(layer, FOLDED, source="core.v", engine="pysim")
+    files = make_testbench(layer, FOLDED, source="core.v")
     activations = files["core_tb.activation.hex"].split()
     assert [int(word[-2:], 16) for word in activations] == [
         value % 256 for value in layer.activation[:, 0].tolist()
@@ -291,8 +289,6 @@ def test_bad_input_is_refused_and_writes_nothing(
 
 def test_stalls_are_those_of_the_engines(tmp_path: Path) -> None:
     layer, stalls = a_layer(FOLDED), Stalls(0.5, 3)
-    text = make_testbench(layer, FOLDED, source="core.v", engine="pysim", stalls=stalls)[
-        "core_tb.v"
-    ]
+    text = make_testbench(layer, FOLDED, source="core.v", stalls=stalls)["core_tb.v"]
     assert f".STALL_THRESHOLD(32'd{1 << 31})" in text
     assert f".RESULT_DRAWS(64'd{stalls.start(2)})" in text

@@ -93,7 +93,7 @@ def _icarus(job: Job, folder: Path) -> Callable[[], Work]:
     layer = job.layer
     config = job.config.for_in_features(layer.in_features)
     (folder / "core.v").write_text(to_verilog(config))
-    for name, text in make_testbench(layer, config, source="core.v", engine="pysim").items():
+    for name, text in make_testbench(layer, config, source="core.v").items():
         (folder / name).write_text(text)
     (folder / "clock.v").write_text(_ICARUS_CLOCK)
     _call(

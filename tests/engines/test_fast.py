@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from layers import make_layer
 from numpy.typing import NDArray
-from strategies import FLOATS, LANE_FIELDS, arrays, memories
+from strategies import FLOATS, LANE_FIELDS, arrays, examples, memories
 from vcd.reader import TokenKind, tokenize
 
 from hwsim import operands
@@ -38,7 +38,7 @@ def stimulus_of(layer: Layer, config: ArrayConfig, stalls: Stalls) -> Stimulus:
     )
 
 
-@settings(max_examples=20)
+@examples(10)
 @given(arrays(lanes=ALL_LANES), memories(), SHAPES, STALLS)
 def test_fast_and_pysim_agree_cycle_for_cycle(
     config: ArrayConfig, memory: dict[str, Any], shape: tuple[int, int, int], stalls: Stalls
@@ -115,7 +115,7 @@ def level_name(config: ArrayConfig, level: int) -> str:
     return f"level{level + (config.lane in ('carry-fold', 'grouped'))}"
 
 
-@settings(max_examples=12)
+@examples(6)
 @given(arrays(most=5, lanes=ALL_LANES), memories(), SHAPES, STALLS)
 def test_registers_hold_what_those_of_the_hardware_do(
     tmp_path_factory: pytest.TempPathFactory,

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import SimulatorContext
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from layers import make_layer, reference
 from ports import Sink, Source, simulate
-from strategies import arrays
+from strategies import arrays, examples
 
 from hwsim import streams, yosys
 from hwsim.config import ArrayConfig
@@ -23,7 +23,7 @@ from hwsim.rtl.top import Top
 from hwsim.schedule import Schedule
 
 
-@settings(max_examples=6)
+@examples(4)
 @given(config=arrays(most=4), cycles=st.integers(0, 120), seed=st.integers(0, 2**32))
 def test_a_layer_runs_after_a_reset_in_the_middle_of_another(
     config: ArrayConfig, cycles: int, seed: int
