@@ -131,7 +131,8 @@ class Contract:
         return list(self._reached)
 
 
-def _abc(command: str, *, folder: Path, seconds: float) -> str:
+def abc(command: str, *, folder: Path, seconds: float = 60) -> str:
+    """Run commands of ABC in a folder; return what it said."""
     package = find_spec("pyosys")
     assert package is not None
     assert package.origin is not None
@@ -145,6 +146,13 @@ def _abc(command: str, *, folder: Path, seconds: float) -> str:
         timeout=seconds,
     )
     return done.stdout
+
+
+def proved(said: str) -> bool:
+    """Return whether ABC says of a circuit, after `ps` and `pdr`, that its output is never 1."""
+    # Where `scorr`, itself an induction, leaves nothing, the output is constant.
+    nothing_left = re.search(r"lat = +0 +and = +0 .*All outputs solved", said, re.DOTALL)
+    return "Property proved" in said or nothing_left is not None
 
 
 def prove(
@@ -178,24 +186,22 @@ def prove(
     def met(circuit: str, names: list[str]) -> dict[str, int]:
         """Return the cycles in which outputs can be 1."""
         command = f"read_aiger {circuit}; strash; bmc3 -a -F 40 -T 60"
-        said = _abc(command, folder=folder, seconds=120)
+        said = abc(command, folder=folder, seconds=120)
         found = re.findall(r"Output (\d+) was asserted in frame +(\d+)", said)
         return {names[int(output)]: int(frame) for output, frame in found}
 
     # All claims as one output: an invariant of them together is found faster.
     engine = f"pdr -T {seconds}" if bound is None else f"bmc3 -F {bound} -T {seconds}"
-    said = _abc(
+    said = abc(
         f"read_aiger failed.aig; orpos; strash; scorr; dc2; ps; {engine}",
         folder=folder,
         seconds=seconds + 60,
     )
     (folder / "abc.log").write_text(said)
-    # Where `scorr`, itself an induction, leaves nothing, the output is constant.
-    nothing_left = re.search(r"lat = +0 +and = +0 .*All outputs solved", said, re.DOTALL)
     if "was asserted in frame" in said:
         raise Refuted(f"claims fail, in cycle: {met('failed.aig', claims)}")
     explored = bound is not None and f"No output asserted in {bound} frames" in said
-    if "Property proved" not in said and not nothing_left and not explored:
+    if not proved(said) and not explored:
         raise Undecided(said.strip().splitlines()[-1])
     if missed := set(reached) - set(met("reached.aig", reached)):
         raise Refuted(f"never happens: {missed}")

@@ -36,12 +36,15 @@ class Block:
         Mutants.
     where
         See `Mutants`.
+    settling
+        See `mutation.run.equivalent`.
     """
 
     make: Callable[[], wiring.Component]
     tests: list[Call] = field(default_factory=list)
     count: int = 200
     where: str = ""
+    settling: int = 1
 
     def check(self) -> None:
         """Run all tests; an AssertionError is what kills a mutant."""
@@ -64,14 +67,17 @@ def _lane(**fields: Any) -> Block:
     ]
     if group:
         tests.append(("test_lanes", "test_a_group_with_an_illegal_code_counts_as_zero", (group, 1)))
-    return Block(lambda: Row(config), tests)
+    return Block(lambda: Row(config), tests, settling=config.step_latency + 1)
 
 
 def _decoder(encoding: str) -> Block:
     config = ArrayConfig(weight_encoding=encoding, weight_bus_bits=24)
     return Block(
         lambda: WeightDecoder(config),
-        [("test_decoder", "test_words_are_decoded_in_turn", (encoding,))],
+        [
+            ("test_decoder", "test_words_are_decoded_in_turn", (encoding,)),
+            ("test_decoder", "test_a_reset_takes_the_word_that_waits", (encoding,)),
+        ],
         # Asked for more than six cells offer, Yosys does not end.
         count=120 if encoding == "1bit" else 200,
     )

@@ -7,7 +7,6 @@ Yosys picks the mutations (`mutate -list`) and puts each of them behind a compar
 import ctypes
 import subprocess
 import sys
-from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import ClockDomain, Module, Value
 from amaranth.hdl._ast import Signal, Slice
 from amaranth.lib import wiring
-from simulation import Bench
+from simulation import Bench, Runner
 
 from hwsim import yosys
 from hwsim.engines.lanes import mangled
@@ -101,6 +100,8 @@ class Mutants:
     ----------
     mutations
         What each mutant changes, as Yosys says it; mutant n is the n-th from 1.
+    widths, is_output
+        Of each port, by its name.
     """
 
     def __init__(
@@ -114,6 +115,12 @@ class Mutants:
     ):
         self.folder = folder
         self._names = {"__".join(map(str, path)): value for path, value in _ports(component)}
+        self.widths = {name: len(value) for name, value in self._names.items()}
+        flows = {
+            "__".join(map(str, path)): member.flow
+            for path, member, _ in component.signature.flatten(component)
+        }
+        self.is_output = {name: flows[name] == wiring.Out for name in self._names}
         # A module around it, since a signature may hold constants, which are no ports.
         m = Module()
         m.domains.sync = sync = ClockDomain()
@@ -136,7 +143,7 @@ class Mutants:
         ]
         (folder / "mutants.ys").write_text("".join(numbered))
         yosys.run(_APPLY, folder=folder)
-        names = [*self._names, "mutant"]
+        names = [*self._names, "rst", "mutant"]
         cases = "\n".join(
             f"    case {index}: return seen(top->{mangled(name)});"
             for index, name in enumerate(names)
@@ -154,13 +161,14 @@ class Mutants:
             getattr(self._library, name).restype = None
         self._places = {name: index for index, name in enumerate(names)}
 
-    def runner(self, number: int) -> Callable[[wiring.Component, Bench, bool], None]:
+    def runner(self, number: int) -> Runner:
         """Return what runs testbenches on one mutant, or on the design itself for 0."""
 
-        def run(dut: wiring.Component, bench: Bench, clocked: bool) -> None:
+        def run(dut: wiring.Component, bench: Bench, clocked: bool, reset: Signal | None) -> None:
             ports = {"__".join(map(str, path)): value for path, value in _ports(dut)}
-            shapes = {name: len(value) for name, value in ports.items()}
-            assert shapes == {name: len(value) for name, value in self._names.items()}
+            assert {name: len(value) for name, value in ports.items()} == self.widths
+            if reset is not None:
+                ports["rst"] = reset
             top = self._library.make()
             try:
                 context = _Context(self._library, top, ports, self._places)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amaranth._unused import MustUse
+from formal.contract import abc, proved
 from mutation.blocks import BLOCKS, Block
 from mutation.mutants import Mutants
 from simulation import simulated_by
@@ -59,13 +60,22 @@ def killed(mutants: Mutants, number: int, block: Block) -> bool:
     return False
 
 
-def equivalent(mutants: Mutants, number: int) -> bool:
-    """Return whether Yosys can prove that a mutant behaves like the design from reset on."""
-    bits = len(mutants.mutations).bit_length()
-    script = f"""\
+_MASKED = """\
+module masked_{name} (input clk, input rst{ports});
+{raw}
+{name} inner (.clk(clk), .rst(rst){wired});
+reg [{settling}:1] started = 0;
+always @(posedge clk) started <= rst ? 1 : {{started, started[1]}};
+wire seen = started[{settling}] & ~rst;
+{masks}
+endmodule
+"""
+
+_EQUIVALENT = """\
 read_rtlil mutants.il
 flatten
 memory_map
+setattr -unset init w:*
 opt_clean
 copy top gold
 cd gold
@@ -77,17 +87,72 @@ cd gate
 connect -set mutant {bits}'d{number}
 delete -input w:mutant
 cd ..
-opt
-miter -equiv -flatten -make_outputs gold gate miter
+delete top
+setattr -mod -unset top gold gate
+read_verilog masked.v
+proc
+miter -equiv masked_gold masked_gate miter
 hierarchy -top miter
-opt
-sat -verify -prove trigger 0 -tempinduct -maxsteps 6 -set-init-zero -timeout 20 miter
+flatten
+opt -nodffe -nosdff
+techmap
+opt -nodffe -nosdff
+dfflegalize -cell $_DFF_P_ 01
+abc -g AND
+opt_clean
+aigmap
+write_aiger -zinit miter.aig
 """
-    try:
-        yosys.run(script, folder=mutants.folder)
-    except yosys.YosysError:
-        return False
-    return True
+
+
+def _masked(mutants: Mutants, name: str, settling: int) -> str:
+    """Wrap a module so that only that of it is seen which counts.
+
+    What registers hold before a reset does not count, nor what they show in the cycles in which
+    those without a reset settle, nor a stream's payload while it is not valid.
+    """
+
+    def declared(port: str) -> str:
+        return f"[{mutants.widths[port] - 1}:0] {port}"
+
+    ports, raw, wired, masks = [], [], [], []
+    for port, output in mutants.is_output.items():
+        ports.append(f", {'output' if output else 'input'} {declared(port)}")
+        wired.append(f", .{port}({port}{'_raw' if output else ''})")
+        if output:
+            valid = port.removesuffix("payload") + "valid"
+            payload = valid != port and mutants.is_output.get(valid)
+            raw.append(f"wire {declared(port)}_raw;")
+            masks.append(
+                f"assign {port} = seen{f' & {valid}_raw' if payload else ''} ? {port}_raw : 0;"
+            )
+    return _MASKED.format(
+        name=name,
+        ports="".join(ports),
+        wired="".join(wired),
+        raw="\n".join(raw),
+        masks="\n".join(masks),
+        settling=settling,
+    )
+
+
+def equivalent(mutants: Mutants, number: int, *, settling: int = 1) -> bool:
+    """Return whether it can be proven that a mutant behaves like the design after a reset.
+
+    Parameters
+    ----------
+    mutants, number
+        Which one.
+    settling
+        Cycles after a reset until registers that have none hold what was put in since.
+    """
+    folder = mutants.folder
+    wrappers = "".join(_masked(mutants, name, settling) for name in ("gold", "gate"))
+    (folder / "masked.v").write_text(wrappers)
+    bits = len(mutants.mutations).bit_length()
+    yosys.run(_EQUIVALENT.format(bits=bits, number=number), folder=folder)
+    said = abc("read_aiger miter.aig; orpos; strash; scorr; dc2; ps; pdr -T 20", folder=folder)
+    return proved(said)
 
 
 @contextmanager
@@ -116,7 +181,7 @@ def score(block: Block) -> Score:
             for number in range(1, len(mutants.mutations) + 1)
             if not killed(mutants, number, block)
         ]
-        same = [number for number in survivors if equivalent(mutants, number)]
+        same = [n for n in survivors if equivalent(mutants, n, settling=block.settling)]
         return Score(
             mutants=len(mutants.mutations),
             survivors=[mutants.mutations[number - 1] for number in survivors],

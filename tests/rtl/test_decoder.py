@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from amaranth.hdl import Signal
 from amaranth.sim import SimulatorContext
 from simulation import simulate
 
@@ -54,3 +55,23 @@ def test_words_are_decoded_in_turn(encoding: str) -> None:
     expected = [sum((t & 3) << 2 * p for p, t in enumerate(row)) for row in trits.tolist()]
     assert seen == expected
     assert [illegal for _, illegal in sent] == form.illegal[words].any(axis=1).tolist()
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_reset_takes_the_word_that_waits(encoding: str) -> None:
+    dut = WeightDecoder(ArrayConfig(weight_encoding=encoding, weight_bus_bits=24))
+    reset = Signal()
+
+    async def bench(ctx: SimulatorContext) -> None:
+        ctx.set(dut.i.valid, 1)
+        await ctx.tick()
+        assert ctx.get(dut.o.valid)
+        for _ in range(2):
+            ctx.set(reset, 1)
+            await ctx.tick()
+            assert not ctx.get(dut.o.valid)
+        ctx.set(reset, 0)
+        await ctx.tick()
+        assert ctx.get(dut.o.valid)
+
+    simulate(dut, bench, reset=reset)
