@@ -171,6 +171,22 @@ class Measurement:
         return max(seconds) / min(seconds)
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A contender that could not be built or run.
+
+    Attributes
+    ----------
+    contender
+        Its name.
+    reason
+        The last thing it said.
+    """
+
+    contender: str
+    reason: str
+
+
 def contenders() -> dict[str, Contender]:
     """Return all contenders by name."""
     from hwsim.bench import own, peers
@@ -178,31 +194,43 @@ def contenders() -> dict[str, Contender]:
     return {c.name: c for c in (*own.CONTENDERS, *peers.CONTENDERS)}
 
 
-def measure(names: list[str], job: Job, *, repeat: int) -> Iterator[str | Measurement]:
+def measure(names: list[str], job: Job, *, repeat: int) -> Iterator[str | Measurement | Failure]:
     """Prepare each contender, then run all in turn, `repeat` times.
 
     Yields
     ------
-    str or Measurement
-        What is being done; at the end the measurements, one a contender.
+    str, Measurement or Failure
+        What is being done; who fails, and is left out from then on; at the end the measurements,
+        one a contender.
     """
     with ExitStack() as stack:
         pools: dict[str, Executor] = {}
-        built = {}
+        built: dict[str, float] = {}
         for name in names:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"hwsim-{name}-"))
             pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
             pools[name] = stack.enter_context(pool)
             yield f"{name}: build"
-            built[name] = pools[name].submit(_prepare, name, job, folder).result()
-        works: dict[str, list[Work]] = {name: [] for name in names}
+            try:
+                built[name] = pools[name].submit(_prepare, name, job, folder).result()
+            except RuntimeError as error:
+                yield _failure(name, error)
+        works: dict[str, list[Work]] = {name: [] for name in built}
         for turn in range(repeat):
-            for name in names:
+            for name in list(works):
                 yield f"{name}: run {turn + 1} of {repeat}"
-                works[name].append(pools[name].submit(_run).result())
-        for name in names:
+                try:
+                    works[name].append(pools[name].submit(_run).result())
+                except RuntimeError as error:
+                    del works[name]
+                    yield _failure(name, error)
+        for name in works:
             peak_mb = pools[name].submit(_peak_mb).result()
             yield Measurement(name, built[name], tuple(works[name]), peak_mb)
+
+
+def _failure(name: str, error: RuntimeError) -> Failure:
+    return Failure(name, str(error).strip().splitlines()[-1])
 
 
 # What follows runs in the contender's own process.

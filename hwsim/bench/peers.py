@@ -136,6 +136,12 @@ WriteRequestBuffer = 32
 [layout]
 IfmapCustomLayout = False
 FilterCustomLayout = False
+IfmapSRAMBankBandwidth = 64
+IfmapSRAMBankNum = 1
+IfmapSRAMBankPort = 2
+FilterSRAMBankBandwidth = 64
+FilterSRAMBankNum = 1
+FilterSRAMBankPort = 2
 [sparsity]
 SparsitySupport = false
 [run_presets]

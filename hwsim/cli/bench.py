@@ -58,14 +58,18 @@ def bench(
             for event in bench.measure(names, job, repeat=repeat):
                 if isinstance(event, str):
                     tell(event)
+                elif isinstance(event, bench.Failure):
+                    absent[event.contender] = f"it failed: {event.reason}"
                 else:
                     found.append(event)
             return found
 
         measurements = measured(names, job)
+        if not measurements:
+            raise InputError("; ".join(f"{name}: {reason}" for name, reason in absent.items()))
         if page is not None:
             sizes = [
-                (size, measured([n for n in names if n in bench.GROWING], size))
+                (size, measured([n for n in names if n in bench.GROWING if n not in absent], size))
                 for size in job.sizes()
             ]
     if page is not None:

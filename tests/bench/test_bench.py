@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -64,10 +65,12 @@ def test_contenders_simulate_the_cycles_of_the_layer(name: str) -> None:
             assert (work.cycles, work.macs) == (JOB.cycles, JOB.macs)
 
 
-def hwsim(*options: object) -> "subprocess.CompletedProcess[str]":
+def hwsim(*options: object, **variables: str) -> "subprocess.CompletedProcess[str]":
     program = shutil.which("hwsim", path=str(Path(sys.executable).parent))
     assert program
-    return subprocess.run([program, *map(str, options)], capture_output=True, text=True)
+    return subprocess.run(
+        [program, *map(str, options)], capture_output=True, text=True, env=os.environ | variables
+    )
 
 
 def test_the_command_reports_all_that_it_ran(tmp_path: Path) -> None:
@@ -80,6 +83,26 @@ def test_the_command_reports_all_that_it_ran(tmp_path: Path) -> None:
     assert [c["contender"] for c in content["contenders"]] == ["hwsim-pysim", "hwsim-rtl"]
     assert all(c["cycles_per_s"] > 0 for c in content["contenders"])
     assert content["absent"] == {}
+
+
+def test_who_fails_is_left_out_by_name(tmp_path: Path) -> None:
+    """A Verilator that refuses everything."""
+    if missing := [p for p in ("make", os.environ.get("CXX", "g++")) if not shutil.which(p)]:
+        pytest.skip(f"Verilator is looked for only with {', '.join(missing)}")
+    fake = tmp_path / "verilator"
+    fake.write_text("#!/bin/sh\necho no such thing >&2\nexit 1\n")
+    fake.chmod(0o755)
+    small = ("--preset", "tiny", "--out-features", 4, "--in-features", 8, "--repeat", 1)
+    both = ("--only", "verilator", "--only", "hwsim-pysim")
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = hwsim("bench", *small, *both, "--json", "-", PATH=path)
+    assert done.returncode == 0, done.stderr
+    content = json.loads(done.stdout)
+    assert [c["contender"] for c in content["contenders"]] == ["hwsim-pysim"]
+    assert content["absent"] == {"verilator": "it failed: verilator: no such thing"}
+    done = hwsim("bench", *small, *both[:2], PATH=path)
+    assert done.returncode == 2
+    assert done.stderr == "hwsim: verilator: it failed: verilator: no such thing\n"
 
 
 def test_an_unknown_contender_is_refused() -> None:
