@@ -78,8 +78,6 @@ def _decoder(encoding: str) -> Block:
             ("test_decoder", "test_words_are_decoded_in_turn", (encoding,)),
             ("test_decoder", "test_a_reset_takes_the_word_that_waits", (encoding,)),
         ],
-        # Asked for more than a few cells offer, Yosys does not end.
-        count=200 if encoding == "base3" else 120,
     )
 
 

@@ -29,8 +29,11 @@ opt -full
 memory
 opt_clean
 write_rtlil prepared.il
-mutate -list {count} -seed {seed} -o listed.ys {where}
+{lists}
 """
+_LIST_SIZE = 50
+"""Mutations in a list: asked for more than a small block offers, Yosys does not end."""
+
 _APPLY = """\
 read_rtlil prepared.il
 script mutants.ys
@@ -89,7 +92,7 @@ class Mutants:
     count
         How many to pick.
     seed
-        Of the choice.
+        Of the first list of them, the next ones have the next.
     folder
         For the files of Yosys and the compiler.
     where
@@ -127,14 +130,19 @@ class Mutants:
         m.submodules.dut = component
         ports = [sync.clk, sync.rst, *self._names.values()]
         (folder / "design.il").write_text(rtlil.convert(m, ports=ports, emit_src=False))
+        # Lists overlap, so there are more than would be needed.
+        files = [f"listed_{number}.ys" for number in range(3 * -(-count // _LIST_SIZE))]
+        lists = [
+            f"mutate -list {_LIST_SIZE} -seed {seed + number} -o {file} {where}"
+            for number, file in enumerate(files)
+        ]
         yosys.run(
-            _LIST.format(
-                flatten="" if where else "flatten", where=where, count=count * 5 // 4, seed=seed
-            ),
-            folder=folder,
+            _LIST.format(flatten="" if where else "flatten", lists="\n".join(lists)), folder=folder
+        )
+        listed = dict.fromkeys(
+            line for file in files for line in (folder / file).read_text().splitlines()
         )
         # A mutated clock would be a gated one, of which the simulator makes races.
-        listed = (folder / "listed.ys").read_text().splitlines()
         self.mutations = [line for line in listed if "-port CLK " not in line][:count]
         bits = len(self.mutations).bit_length()
         numbered = [
