@@ -78,6 +78,16 @@ def _bits(width: int) -> NDArray[np.int64]:
     return np.arange(256)[:, None] >> shifts & ((1 << width) - 1)
 
 
+def _joined(digits: Bytes, base: int) -> Bytes:
+    """Return numbers whose digits, the lowest first, are along the last axis."""
+    # Horner's rule on bytes: as numbers of 64 bits the digits of a layer would fill the memory.
+    number = digits[..., -1].copy()
+    for place in range(digits.shape[-1] - 2, -1, -1):
+        number *= np.uint8(base)
+        number += digits[..., place]
+    return number
+
+
 def _make_1bit() -> Encoding:
     # There is no zero: a zero trit (only ever padding) takes the code of +1, bit 0.
     return Encoding(
@@ -92,7 +102,7 @@ def _make_2bit() -> Encoding:
     codes = _bits(2)
     return Encoding(
         trits_per_byte=TRITS_PER_BYTE["2bit"],
-        bytes_of=lambda trits: ((trits & 3) << np.arange(0, 8, 2)).sum(-1).astype(np.uint8),
+        bytes_of=lambda trits: _joined((trits & 3).astype(np.uint8), 4),
         trits_of=np.array([0, 1, 0, -1], np.int8)[codes],
         illegal=(codes == 0b10).any(axis=1),
     )
@@ -104,7 +114,7 @@ def _make_base3() -> Encoding:
     trits = codes[:, None] // _POWERS % 3 - 1
     return Encoding(
         trits_per_byte=TRITS_PER_BYTE["base3"],
-        bytes_of=lambda trits: ((trits + 1) * _POWERS).sum(-1).astype(np.uint8),
+        bytes_of=lambda trits: _joined((trits + 1).astype(np.uint8), 3),
         trits_of=np.where(legal[:, None], trits, 0).astype(np.int8),
         illegal=~legal,
     )

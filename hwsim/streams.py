@@ -2,9 +2,12 @@
 
 Words are rows of bytes, the first byte in bits 7:0. Tiles, a token's activations and a token's
 results of one row block each begin with a new word; what fills their last word is zero.
+
+Streams come, and go, in pieces of a few MB: memory does not grow with the layer.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +18,47 @@ from hwsim.schedule import Schedule
 
 Words = NDArray[np.uint8]
 """Bus words, shape (words, bytes of the bus)."""
+
+PIECE = 1 << 21
+"""Numbers that a piece of a stream holds, about; it has one tile, or token, at least."""
+
+
+def weight_pieces(weight: NDArray[np.generic], schedule: Schedule) -> Iterator[Words]:
+    """Give the weight stream of one token block, piece by piece: `weight_words`, cut between tiles.
+
+    Parameters
+    ----------
+    weight
+        Shape (out_features, in_features), of the numbers that the lane takes.
+    schedule
+        Of the layer.
+    """
+    rows, columns = schedule.config.rows, schedule.config.columns
+    tiles = max(1, PIECE // (rows * columns))
+    # Whole row blocks; if not even one fits, a part of it.
+    height = max(1, tiles // schedule.column_blocks) * rows
+    width = min(tiles, schedule.column_blocks) * columns
+    for row in range(0, schedule.out_features, height):
+        for column in range(0, schedule.in_features, width):
+            part = weight[row : row + height, column : column + width]
+            out_features, in_features = part.shape
+            shape = replace(schedule, out_features=out_features, in_features=in_features)
+            yield weight_words(part, shape)
+
+
+def activation_pieces(activation: NDArray[np.generic], schedule: Schedule) -> Iterator[Words]:
+    """Give the activation stream, piece by piece: `activation_words`, cut between tokens.
+
+    Parameters
+    ----------
+    activation
+        Shape (tokens, in_features), of the numbers that the lane takes.
+    schedule
+        Of the layer.
+    """
+    tokens = max(1, PIECE // schedule.in_features)
+    for token in range(0, schedule.tokens, tokens):
+        yield activation_words(activation[token : token + tokens], schedule)
 
 
 def weight_words(weight: NDArray[np.generic], schedule: Schedule) -> Words:
@@ -68,19 +112,42 @@ def outputs(words: Words, schedule: Schedule) -> NDArray[np.generic]:
     NDArray
         Shape (tokens, out_features): int32; for `fp16`, floats as wide as the accumulator.
     """
-    config = schedule.config
-    dtype = _result_dtype(config)
-    used = config.results_per_word * dtype.itemsize
-    values = np.ascontiguousarray(words[:, :used]).view(dtype)
-    sums = np.empty((schedule.tokens, schedule.out_features), dtype)
+    results = Results(schedule)
     at = 0
-    for part in _parts(sums, schedule):
-        tokens, blocks, rows = part.shape
-        count = blocks * tokens * schedule.result_words_of(rows)
-        sent = values[at : at + count].reshape(blocks, tokens, -1)[:, :, :rows]
-        part[:] = sent.swapaxes(0, 1)
-        at += count
-    return sums if dtype.kind == "f" else sums.astype(np.int32)
+    for piece in results:
+        piece[:] = words[at : at + len(piece)]
+        at += len(piece)
+    return results.sums
+
+
+class Results:
+    """Where the result stream of a layer goes: words become sums piece by piece.
+
+    Iterating gives empty pieces in the order in which words come. Fill one, then ask for the next.
+
+    Attributes
+    ----------
+    sums
+        What the pieces so far held, shape (tokens, out_features): int32; for `fp16`, floats as wide
+        as the accumulator.
+    """
+
+    def __init__(self, schedule: Schedule):
+        self._schedule = schedule
+        self._dtype = _result_dtype(schedule.config)
+        number = self._dtype if self._dtype.kind == "f" else np.dtype(np.int32)
+        self.sums: NDArray[np.generic] = np.zeros((schedule.tokens, schedule.out_features), number)
+
+    def __iter__(self) -> Iterator[Words]:
+        config = self._schedule.config
+        used = config.results_per_word * self._dtype.itemsize
+        for part in _parts(self.sums, self._schedule):
+            tokens, blocks, rows = part.shape
+            count = blocks * tokens * self._schedule.result_words_of(rows)
+            words = np.zeros((count, config.result_bus_bits // 8), np.uint8)
+            yield words
+            values = np.ascontiguousarray(words[:, :used]).view(self._dtype)
+            part[:] = values.reshape(blocks, tokens, -1)[:, :, :rows].swapaxes(0, 1)
 
 
 def result_words(sums: NDArray[np.generic], schedule: Schedule) -> Words:
@@ -98,8 +165,7 @@ def result_words(sums: NDArray[np.generic], schedule: Schedule) -> Words:
     config = schedule.config
     dtype = _result_dtype(config)
     per_word = config.results_per_word
-    if dtype.kind == "f":
-        sums = np.where(np.isnan(sums), dtype.type(np.nan), sums)
+    sums = as_sent(sums)
     values = np.zeros((schedule.result_words, per_word), dtype)
     at = 0
     for part in _parts(sums, schedule):
@@ -112,6 +178,13 @@ def result_words(sums: NDArray[np.generic], schedule: Schedule) -> Words:
     return np.pad(values.view(np.uint8), [(0, 0), (0, fill)])
 
 
+def as_sent(sums: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return sums as results hold them: every NaN is the one that the hardware makes."""
+    if sums.dtype.kind != "f":
+        return sums
+    return np.where(np.isnan(sums), sums.dtype.type(np.nan), sums)
+
+
 def _result_dtype(config: ArrayConfig) -> np.dtype[np.generic]:
     return np.dtype(f"<{'f' if config.lane == 'fp16' else 'i'}{config.result_bits // 8}")
 
@@ -119,14 +192,15 @@ def _result_dtype(config: ArrayConfig) -> np.dtype[np.generic]:
 def _parts(sums: NDArray[np.generic], schedule: Schedule) -> Iterator[NDArray[np.generic]]:
     """Give views of sums in the order in which they are sent: shape (tokens, row blocks, rows).
 
-    Of every token block, the whole row blocks, then the last one if it is short.
+    Of every token block, the whole row blocks, a piece at a time, then the last one if it is short.
     """
     rows = schedule.config.rows
     whole = schedule.out_features // rows * rows
     for first_token in range(0, schedule.tokens, schedule.config.batch):
         block = sums[first_token : first_token + schedule.config.batch]
-        if whole:
-            yield block[:, :whole].reshape(len(block), -1, rows)
+        most = max(1, PIECE // (len(block) * rows)) * rows
+        for first in range(0, whole, most):
+            yield block[:, first : min(first + most, whole)].reshape(len(block), -1, rows)
         if whole < schedule.out_features:
             yield block[:, None, whole:]
 

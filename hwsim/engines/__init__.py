@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwsim import streams
 from hwsim.activity import Activity
 from hwsim.config import ArrayConfig
 from hwsim.encoding import ENCODINGS
@@ -97,12 +96,12 @@ def run(
         raise HardwareFault(_explain(stimulus, where))
     if observed.fault:
         raise HardwareFault(f"{where}: {observed.fault}")
-    if len(observed.results) != schedule.result_words:
+    if observed.result_words != schedule.result_words:
         raise HardwareHang(
-            f"{where}: {len(observed.results)} result words instead of {schedule.result_words}"
+            f"{where}: {observed.result_words} result words instead of {schedule.result_words}"
         )
     return Run(
-        outputs=streams.outputs(observed.results, schedule),
+        outputs=observed.outputs,
         activity=_measured(operands, schedule, observed),
         engine_s=observed.engine_s,
         gates=observed.gates,
@@ -136,14 +135,18 @@ class HardwareFault(RuntimeError):
 def _explain(stimulus: Stimulus, where: str) -> str:
     """Say which weights of a stream are illegal."""
     config = stimulus.schedule.config
-    tiles = stimulus.weights.reshape(-1, config.tile_words * stimulus.weights.shape[1])
-    codes = tiles[:, : config.tile_bytes].reshape(len(tiles), config.rows, -1)
     encoding = ENCODINGS.get(str(config.weight_encoding))
-    illegal = encoding.illegal[codes] if encoding else np.zeros_like(codes, bool)
-    if not illegal.any():
-        return f"{where}: the array raised its error flag"
-    tile, row, byte = np.argwhere(illegal)[0]
-    return f"{where}: illegal weight code {codes[tile, row, byte]:#04x} in tile {tile}, row {row}"
+    before = 0
+    for words in stimulus.weight_pieces() if encoding else ():
+        tiles = words.reshape(-1, config.tile_words * words.shape[1])[:, : config.tile_bytes]
+        codes = tiles.reshape(len(tiles), config.rows, -1)
+        illegal = np.argwhere(encoding.illegal[codes])
+        if len(illegal):
+            tile, row, byte = illegal[0]
+            code = codes[tile, row, byte]
+            return f"{where}: illegal weight code {code:#04x} in tile {before + tile}, row {row}"
+        before += len(tiles)
+    return f"{where}: the array raised its error flag"
 
 
 def _measured(operands: Operands, schedule: Schedule, observed: Observed) -> Activity:
@@ -164,7 +167,7 @@ def _measured(operands: Operands, schedule: Schedule, observed: Observed) -> Act
         result_bits=tokens * out_features * config.result_bits,
         weight_words=observed.weight_words,
         activation_words=observed.activation_words,
-        result_words=len(observed.results),
+        result_words=observed.result_words,
         weight_tiles=tiles,
         activation_buffer_write_bits=tokens * schedule.column_blocks * word_bits,
         activation_buffer_read_bits=steps * word_bits,

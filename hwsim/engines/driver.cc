@@ -59,23 +59,28 @@ struct Supply {
 
 struct Source {
   Supply supply;
-  const uint8_t *words;  // offered again from the first one when they are used up
-  int64_t length, count; // words there are, and words to offer in all
+  const uint8_t *words; // those from number `start` up to `end` of the stream
+  int64_t start, end;
   Draws draws;
   int64_t taken;
-  int32_t offering;
+  int32_t offering, ended; // nothing comes after these words
+};
+
+struct Sink {
+  Supply supply;
+  uint8_t *words; // room for those from number `start` up to `end` of the stream
+  int64_t start, end;
+  Draws draws;
+  int64_t taken, free;
+  int32_t ended;
 };
 
 struct Job {
   uint32_t command[5];
   uint32_t threshold;
   Source weights, activations;
-  Supply sink;
-  int64_t sink_free;
-  uint8_t *results;
-  int64_t capacity; // words that `results` holds
-  Draws result_draws;
-  int64_t patience, cycle, moved, results_taken;
+  Sink results;
+  int64_t patience, cycle, moved;
   uint32_t error, compute, weight_stall, activation_stall, result_stall, fill_drain;
 };
 
@@ -110,11 +115,11 @@ int64_t after(const Supply &s, int64_t bursts, int64_t cycle, int64_t free) {
 
 template <size_t bits>
 void offer(Source &source, cxxrtl::value<bits> &data, cxxrtl::value<1> &valid, const Job &job) {
-  if (!source.offering && source.taken < source.count &&
+  if (!source.offering && source.taken < source.end &&
       job.cycle >= arrival(source.supply, source.taken)) {
     source.offering = !source.draws.below(job.threshold, job.cycle);
     if (source.offering)
-      memcpy(data.data, source.words + source.taken % source.length * (bits / 8), bits / 8);
+      memcpy(data.data, source.words + (source.taken - source.start) * (bits / 8), bits / 8);
   }
   valid.data[0] = source.offering;
 }
@@ -128,24 +133,32 @@ bool accept(Source &source, bool ready) {
   return taken;
 }
 
+// Whether a port needs other words, or other room, before the next cycle.
+template <typename Port> bool used_up(const Port &port) {
+  return port.taken == port.end && !port.ended;
+}
+
 } // namespace
 
 extern "C" {
 
-// Runs until the layer is done, something is wrong, or so many cycles have passed.
-// Returns 0 if there is more to do, 1 when done, 2 if nothing moves, 3 if there are more results
-// than the layer has, 4 if the design needs more than one evaluation to settle.
+// Runs until the layer is done, something is wrong, a port has used up what it was given, or so
+// many cycles have passed. Returns 0 if there is more to do, 1 when done, 2 if nothing moves, 3 if
+// there are more results than the layer has, 4 if the design needs more than one evaluation.
 int hwsim_run(void *handle, Job *job, int64_t cycles) {
   Core &core = *static_cast<Core *>(handle);
   core.p_clk.data[0] = 1;
   for (int64_t end = job->cycle + cycles; job->cycle < end; job->cycle++) {
+    if (used_up(job->weights) || used_up(job->activations) || used_up(job->results))
+      break;
     core.p_s__axis__command__tvalid.data[0] = job->cycle == 0;
     memcpy(core.p_s__axis__command__tdata.data, job->command, sizeof job->command);
     offer(job->weights, core.p_s__axis__weight__tdata, core.p_s__axis__weight__tvalid, *job);
     offer(job->activations, core.p_s__axis__activation__tdata,
           core.p_s__axis__activation__tvalid, *job);
-    bool ready = job->cycle >= opening(begun(job->sink, job->results_taken), job->sink_free) &&
-                 !job->result_draws.below(job->threshold, job->cycle);
+    Sink &sink = job->results;
+    bool ready = job->cycle >= opening(begun(sink.supply, sink.taken), sink.free) &&
+                 !sink.draws.below(job->threshold, job->cycle);
     core.p_m__axis__result__tready.data[0] = ready;
 
     core.prev_p_clk.data[0] = 0;
@@ -154,13 +167,13 @@ int hwsim_run(void *handle, Job *job, int64_t cycles) {
     bool moved = accept(job->weights, seen(core.p_s__axis__weight__tready).data[0]);
     moved |= accept(job->activations, seen(core.p_s__axis__activation__tready).data[0]);
     if (ready && seen(core.p_m__axis__result__tvalid).data[0]) {
-      if (job->results_taken == job->capacity)
+      if (sink.taken == sink.end)
         return 3;
       const auto &data = seen(core.p_m__axis__result__tdata);
-      int64_t bursts = begun(job->sink, job->results_taken);
-      job->sink_free = after(job->sink, bursts, job->cycle, job->sink_free);
+      int64_t bursts = begun(sink.supply, sink.taken);
+      sink.free = after(sink.supply, bursts, job->cycle, sink.free);
       constexpr size_t bytes = std::decay<decltype(data)>::type::bits / 8;
-      memcpy(job->results + job->results_taken++ * bytes, data.data, bytes);
+      memcpy(sink.words + (sink.taken++ - sink.start) * bytes, data.data, bytes);
       moved = true;
     }
     if (moved)

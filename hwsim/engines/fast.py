@@ -53,7 +53,8 @@ def run(
     else:
         cycles = _predicted(schedule)
     return Observed(
-        results=streams.result_words(sums, schedule),
+        outputs=streams.as_sent(sums),
+        result_words=schedule.result_words,
         cycles=cycles,
         weight_words=schedule.weight_words,
         activation_words=schedule.activation_words,

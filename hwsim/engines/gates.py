@@ -26,7 +26,7 @@ from hwsim.gates.netlist import Netlist
 from hwsim.operands import float_sums
 from hwsim.predict import predict_cycles
 from hwsim.schedule import Schedule
-from hwsim.streams import Words, result_words
+from hwsim.streams import Words, as_sent
 
 Array = NDArray[Any]
 
@@ -68,7 +68,7 @@ def run(
     lane = kernel.Code(gates.lane, "lane", skipped="operands")
     shared = kernel.Code(gates.shared, "shared")
     library = kernel.build(shared, lane, high=high)
-    words = stimulus.weights
+    words = np.concatenate(list(stimulus.weight_pieces()))
     started = time.perf_counter()
     weights = _Weights(schedule, gates, library, words)
     evaluation = _Evaluation(
@@ -86,7 +86,8 @@ def run(
     cycles = predict_cycles(schedule)
     finished = time.perf_counter()
     return Observed(
-        results=result_words(sums, schedule),
+        outputs=as_sent(sums),
+        result_words=schedule.result_words,
         cycles=cycles,
         weight_words=schedule.weight_words,
         activation_words=schedule.activation_words,

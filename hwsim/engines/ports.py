@@ -1,7 +1,10 @@
 """What passes between an engine and its caller: what the ports are fed, and what they do."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hwsim import streams
 from hwsim.activity import Cycles
@@ -21,8 +24,8 @@ PATIENCE_CYCLES = 20_000
 class Stimulus:
     """One layer, and how it comes to the ports.
 
-    The words of a layer are made when they are first asked for: an engine that works on numbers
-    does without.
+    The words of a layer are made when they are asked for, and piece by piece: an engine that works
+    on numbers does without, and none has to hold all of them.
 
     Attributes
     ----------
@@ -38,20 +41,17 @@ class Stimulus:
     operands: Operands
     stalls: Stalls = field(default_factory=Stalls)
 
-    @cached_property
-    def weights(self) -> Words:
-        """The tiles of one token block. They are streamed again for each."""
-        return streams.weight_words(self.operands.weight, self.schedule)
+    def weight_pieces(self) -> Iterator[Words]:
+        """Give the tiles of one token block, some at a time."""
+        return streams.weight_pieces(self.operands.weight, self.schedule)
 
-    @cached_property
-    def activations(self) -> Words:
-        """The activations of all tokens."""
-        return streams.activation_words(self.operands.activation, self.schedule)
+    def weights(self) -> Iterator[Words]:
+        """Give what comes over the weight port, some at a time: all tiles for each token block."""
+        return _repeated(self.weight_pieces, self.schedule.token_blocks)
 
-    @property
-    def weight_words(self) -> int:
-        """Words to be offered on the weight port, all token blocks together."""
-        return len(self.weights) * self.schedule.token_blocks
+    def activations(self) -> Iterator[Words]:
+        """Give what comes over the activation port, some at a time."""
+        return streams.activation_pieces(self.operands.activation, self.schedule)
 
     def supply(self, port: str) -> Supply:
         """Return the memory behind a port, one of `PORTS`."""
@@ -70,8 +70,11 @@ class Observed:
 
     Attributes
     ----------
-    results
-        Words that left the result port, to the one marked as the last.
+    outputs
+        The sums that left the result port, shape (tokens, out_features), as `streams.Results` has
+        them; what never came is 0.
+    result_words
+        Words that left it, to the one marked as the last.
     cycles
         The hardware's own counters.
     weight_words, activation_words
@@ -88,7 +91,8 @@ class Observed:
         Bits that changed, where an engine counts them and was asked to.
     """
 
-    results: Words
+    outputs: NDArray[np.generic]
+    result_words: int
     cycles: Cycles
     weight_words: int
     activation_words: int
@@ -97,6 +101,18 @@ class Observed:
     fault: str = ""
     gates: GateActivity | None = None
     toggles: Toggles | None = None
+
+
+def _repeated(make: Callable[[], Iterator[Words]], times: int) -> Iterator[Words]:
+    """Give pieces so many times over; if there is only one, it is made once."""
+    for _ in range(times):
+        pieces = 0
+        for piece in make():
+            yield piece
+            pieces += 1
+        if pieces == 1:
+            yield from [piece] * (times - 1)
+            return
 
 
 class HardwareHang(RuntimeError):

@@ -1,13 +1,15 @@
 """Engine `pysim`: the Amaranth component in Amaranth's own simulator."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from amaranth.hdl import Signal
 from amaranth.sim import Simulator, SimulatorContext
+from numpy.typing import NDArray
 
 from hwsim.activity import Cycles
 from hwsim.engines.ports import HardwareHang, Observed, Stimulus
@@ -15,7 +17,7 @@ from hwsim.engines.stalls import PORTS
 from hwsim.files import replacing
 from hwsim.rtl.counters import CAUSES
 from hwsim.rtl.top import Top
-from hwsim.streams import Words
+from hwsim.streams import Results, Words
 from hwsim.supply import after, arrival, begun, opening
 
 _PROGRESS_CYCLES = 256
@@ -24,13 +26,13 @@ _PROGRESS_CYCLES = 256
 class _Source:
     """Offers words on a port; what has been offered stays until it is taken."""
 
-    def __init__(self, top: Top, name: str, words: Words, count: int, stimulus: Stimulus):
+    def __init__(self, top: Top, name: str, pieces: Iterator[Words], stimulus: Stimulus):
         self.data: Signal = getattr(top, f"s_axis_{name}_tdata")
         self.valid: Signal = getattr(top, f"s_axis_{name}_tvalid")
         self.ready: Signal = getattr(top, f"s_axis_{name}_tready")
         self.taken = 0
-        self._words = words
-        self._count = count
+        self._words = chain.from_iterable(pieces)
+        self._word = next(self._words, None)
         self._supply = stimulus.supply(name)
         self._stalls = stimulus.stalls
         self._port = PORTS.index(name)
@@ -41,17 +43,17 @@ class _Source:
         taken = self._offering and bool(ready)
         if taken:
             self._offering = False
+            self._word = next(self._words, None)
             self.taken += 1
         return taken
 
     def offer(self, ctx: SimulatorContext, cycle: int) -> None:
         """Begin a cycle."""
-        if not self._offering and self.taken < self._count:
+        if not self._offering and self._word is not None:
             there = cycle >= arrival(self._supply, self.taken)
             self._offering = there and not self._stalls.waits(self._port, cycle)
             if self._offering:
-                word = self._words[self.taken % len(self._words)]
-                ctx.set(self.data, int.from_bytes(word.tobytes(), "little"))
+                ctx.set(self.data, int.from_bytes(self._word.tobytes(), "little"))
         ctx.set(self.valid, self._offering)
 
 
@@ -61,7 +63,9 @@ class _Sink:
     def __init__(self, top: Top, stimulus: Stimulus):
         self.data: Signal = top.m_axis_result_tdata
         self.valid: Signal = top.m_axis_result_tvalid
-        self.words: list[int] = []
+        self.taken = 0
+        self._results = Results(stimulus.schedule)
+        self._room = chain.from_iterable(self._results)
         self._ready: Signal = top.m_axis_result_tready
         self._most = stimulus.schedule.result_words
         self._supply = stimulus.supply("result")
@@ -71,7 +75,7 @@ class _Sink:
 
     def begin(self, ctx: SimulatorContext, cycle: int) -> None:
         """Begin a cycle."""
-        open_ = cycle >= opening(begun(self._supply, len(self.words)), self._free)
+        open_ = cycle >= opening(begun(self._supply, self.taken), self._free)
         self._willing = open_ and not self._stalls.waits(PORTS.index("result"), cycle)
         ctx.set(self._ready, self._willing)
 
@@ -79,12 +83,19 @@ class _Sink:
         """End a cycle; return whether a word was taken in it."""
         taken = self._willing and bool(valid)
         if taken:
-            bursts = begun(self._supply, len(self.words))
+            bursts = begun(self._supply, self.taken)
             self._free = after(self._supply, bursts, cycle, self._free)
-            if len(self.words) == self._most:
+            room = next(self._room, None)
+            if room is None:
                 raise HardwareHang(f"more than the {self._most} result words of the layer")
-            self.words.append(data)
+            room[:] = np.frombuffer(data.to_bytes(len(room), "little"), np.uint8)
+            self.taken += 1
         return taken
+
+    def sums(self) -> NDArray[np.generic]:
+        """Return what was taken, once all has been."""
+        next(self._room, None)
+        return self._results.sums
 
 
 class _Bench:
@@ -100,8 +111,8 @@ class _Bench:
         """Offer, watch, until the last result has been taken or the command is refused."""
         top, stimulus, schedule = self._top, self._stimulus, self._stimulus.schedule
         sources = [
-            _Source(top, "weight", stimulus.weights, stimulus.weight_words, stimulus),
-            _Source(top, "activation", stimulus.activations, len(stimulus.activations), stimulus),
+            _Source(top, "weight", stimulus.weights(), stimulus),
+            _Source(top, "activation", stimulus.activations(), stimulus),
         ]
         sink = _Sink(top, stimulus)
         patience = stimulus.patience
@@ -141,11 +152,9 @@ class _Bench:
                 begin(cycle)
                 if cycle % _PROGRESS_CYCLES == 0:
                     self._progress(compute)
-        word_bytes = len(sink.data) // 8
         self.observed = Observed(
-            results=np.frombuffer(
-                b"".join(word.to_bytes(word_bytes, "little") for word in sink.words), np.uint8
-            ).reshape(-1, word_bytes),
+            outputs=sink.sums(),
+            result_words=sink.taken,
             cycles=Cycles(**dict(zip(CAUSES, seen[-len(CAUSES) :], strict=True))),
             weight_words=sources[0].taken,
             activation_words=sources[1].taken,

@@ -8,9 +8,10 @@ import ctypes
 import functools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from hwsim.engines.stalls import PORTS
 from hwsim.rtl.emit import Design, emit
 from hwsim.rtl.lanes import LANE_MODULE
 from hwsim.rtl.top import TOP_MODULE
+from hwsim.streams import Results, Words
 from hwsim.supply import FRACTION, Supply
 
 _CHUNK_CYCLES = 20_000
@@ -73,11 +75,25 @@ class _Source(ctypes.Structure):
     _fields_ = (
         ("supply", _Supply),
         ("words", ctypes.c_void_p),
-        ("length", ctypes.c_int64),
-        ("count", ctypes.c_int64),
+        ("start", ctypes.c_int64),
+        ("end", ctypes.c_int64),
         ("draws", ctypes.c_uint64),
         ("taken", ctypes.c_int64),
         ("offering", ctypes.c_int32),
+        ("ended", ctypes.c_int32),
+    )
+
+
+class _Sink(ctypes.Structure):
+    _fields_ = (
+        ("supply", _Supply),
+        ("words", ctypes.c_void_p),
+        ("start", ctypes.c_int64),
+        ("end", ctypes.c_int64),
+        ("draws", ctypes.c_uint64),
+        ("taken", ctypes.c_int64),
+        ("free", ctypes.c_int64),
+        ("ended", ctypes.c_int32),
     )
 
 
@@ -87,15 +103,10 @@ class _Job(ctypes.Structure):
         ("threshold", ctypes.c_uint32),
         ("weights", _Source),
         ("activations", _Source),
-        ("sink", _Supply),
-        ("sink_free", ctypes.c_int64),
-        ("results", ctypes.c_void_p),
-        ("capacity", ctypes.c_int64),
-        ("result_draws", ctypes.c_uint64),
+        ("results", _Sink),
         ("patience", ctypes.c_int64),
         ("cycle", ctypes.c_int64),
         ("moved", ctypes.c_int64),
-        ("results_taken", ctypes.c_int64),
         ("error", ctypes.c_uint32),
         ("compute", ctypes.c_uint32),
         ("weight_stall", ctypes.c_uint32),
@@ -103,6 +114,28 @@ class _Job(ctypes.Structure):
         ("result_stall", ctypes.c_uint32),
         ("fill_drain", ctypes.c_uint32),
     )
+
+
+class _Stream:
+    """What a port moves, a piece at a time: words of a source, or room for those of a sink."""
+
+    def __init__(self, port: _Source | _Sink, pieces: Iterator[Words]):
+        self._port = port
+        self._pieces = pieces
+        self._piece: Words | None = None
+
+    def go_on(self) -> None:
+        """Give the port the next piece, if it has used up what it had."""
+        port = self._port
+        while port.taken == port.end and not port.ended:
+            self._piece = next(self._pieces, None)
+            if self._piece is None:
+                port.ended = 1
+            else:
+                # The driver reads and writes rows one right after the other.
+                self._piece = np.require(self._piece, requirements="C")
+                port.words = self._piece.ctypes.data
+                port.start, port.end = port.end, port.end + len(self._piece)
 
 
 def build(config: ArrayConfig) -> Path:
@@ -151,47 +184,48 @@ def run(stimulus: Stimulus, *, progress: Callable[[int], None] = lambda steps: N
     """
     schedule, stalls = stimulus.schedule, stimulus.stalls
     library = _load(schedule.config.unlimited)
-    weights = np.ascontiguousarray(stimulus.weights)
-    activations = np.ascontiguousarray(stimulus.activations)
-    results = np.zeros((schedule.result_words, schedule.config.result_bus_bits // 8), np.uint8)
+
+    def at(port: str) -> dict[str, Any]:
+        supply = _Supply(*stimulus.supply(port))
+        return {"supply": supply, "draws": stalls.start(PORTS.index(port))}
+
     job = _Job(
         command=(ctypes.c_uint32 * 5)(*schedule.command),
         threshold=stalls.threshold,
-        weights=_Source(
-            supply=_Supply(*stimulus.supply("weight")),
-            words=weights.ctypes.data,
-            length=len(weights),
-            count=stimulus.weight_words,
-            draws=stalls.start(PORTS.index("weight")),
-        ),
-        activations=_Source(
-            supply=_Supply(*stimulus.supply("activation")),
-            words=activations.ctypes.data,
-            length=len(activations),
-            count=len(activations),
-            draws=stalls.start(PORTS.index("activation")),
-        ),
-        sink=_Supply(*stimulus.supply("result")),
-        results=results.ctypes.data,
-        capacity=len(results),
-        result_draws=stalls.start(PORTS.index("result")),
+        weights=_Source(**at("weight")),
+        activations=_Source(**at("activation")),
+        results=_Sink(**at("result")),
         patience=stimulus.patience,
     )
-    started = time.perf_counter()
+    results = Results(schedule)
+    sink = _Stream(job.results, iter(results))
+    streams = (
+        _Stream(job.weights, stimulus.weights()),
+        _Stream(job.activations, stimulus.activations()),
+        sink,
+    )
+    engine_s, status = 0.0, 0
     core = library.hwsim_create()
     try:
-        while not (status := library.hwsim_run(core, ctypes.byref(job), _CHUNK_CYCLES)):
+        while status == 0:
             progress(job.compute)
+            for stream in streams:
+                stream.go_on()
+            started = time.perf_counter()
+            status = library.hwsim_run(core, ctypes.byref(job), _CHUNK_CYCLES)
+            engine_s += time.perf_counter() - started
     finally:
         library.hwsim_destroy(core)
+    sink.go_on()
     if status == 2:
         raise HardwareHang(f"no transfer since cycle {job.moved}")
     if status == 3:
-        raise HardwareHang(f"more than the {len(results)} result words of the layer")
+        raise HardwareHang(f"more than the {schedule.result_words} result words of the layer")
     if status == 4:
         raise RuntimeError("the compiled design does not settle in one evaluation")
     return Observed(
-        results=results[: job.results_taken],
+        outputs=results.sums,
+        result_words=job.results.taken,
         cycles=Cycles(
             compute=job.compute,
             weight_stall=job.weight_stall,
@@ -202,5 +236,5 @@ def run(stimulus: Stimulus, *, progress: Callable[[int], None] = lambda steps: N
         weight_words=job.weights.taken,
         activation_words=job.activations.taken,
         error=bool(job.error),
-        engine_s=time.perf_counter() - started,
+        engine_s=engine_s,
     )

@@ -1,14 +1,23 @@
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from layers import make_layer
+from strategies import memories
 
+from hwsim import streams
 from hwsim.config import ArrayConfig
-from hwsim.engines import rtl, run
+from hwsim.engines import rtl, run, schedule_of
 from hwsim.engines.lanes import Lanes
+from hwsim.engines.ports import Stimulus
+from hwsim.engines.stalls import Stalls
 from hwsim.native import CompilerError
 from hwsim.operands import matches, operands_of
+from hwsim.predict import predict_cycles
 
 SHAPES: dict[str, dict[str, Any]] = {
     # More rows than a vector has elements, and ports of several words.
@@ -33,6 +42,59 @@ def test_lanes_side_by_side_compute_what_each_would(lane: str) -> None:
 
 def test_copies_of_the_operands_go_to_their_rows() -> None:
     assert is_right(ArrayConfig(rows=20, columns=4, batch=2, broadcast_rows=5))
+
+
+PIECES = ArrayConfig(rows=3, columns=5, batch=2, result_bus_bits=40, max_in_features=64)
+
+
+@settings(max_examples=60)
+@given(
+    memory=memories(),
+    shape=st.tuples(st.integers(1, 20), st.integers(1, 40), st.integers(1, 9)),
+    stalls=st.builds(Stalls, st.sampled_from([0.0, 0.3, 0.8]), st.integers(0, 99)),
+    most=st.integers(1, 200),
+)
+def test_pieces_change_no_cycle(
+    memory: dict[str, Any], shape: tuple[int, int, int], stalls: Stalls, most: int
+) -> None:
+    config = PIECES.replace(**memory)
+    layer = make_layer(*shape, seed=most)
+    whole = run(layer, config, engine="fast", stalls=stalls)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "PIECE", most)
+        result = run(layer, config, engine="rtl", stalls=stalls)
+    assert np.array_equal(result.outputs, whole.outputs)
+    assert result.activity == whole.activity
+    if not stalls.rate:
+        assert result.activity.cycles == predict_cycles(schedule_of(layer, config))
+
+
+@pytest.mark.parametrize("most", [1, 40])
+@pytest.mark.parametrize("stalls", [Stalls(), Stalls(0.5, 3)], ids=str)
+def test_pieces_change_no_cycle_of_pysim(
+    most: int, stalls: Stalls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = make_layer(8, 21, 5, seed=3)
+    whole = run(layer, PIECES, engine="pysim", stalls=stalls)
+    monkeypatch.setattr(streams, "PIECE", most)
+    for engine in ("pysim", "rtl"):
+        result = run(layer, PIECES, engine=engine, stalls=stalls)
+        assert np.array_equal(result.outputs, whole.outputs)
+        assert result.activity == whole.activity
+
+
+def test_memory_does_not_grow_with_the_layer() -> None:
+    config = PIECES.replace(rows=64, columns=64, max_in_features=4096)
+    layer = make_layer(20_000, 640, 1, seed=1)
+    stimulus = Stimulus(schedule=schedule_of(layer, config), operands=operands_of(layer, config))
+    sizes = []
+    tracemalloc.start()
+    for words in stimulus.weights():
+        sizes.append(words.nbytes)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(sizes) > 5
+    assert peak < 10 * streams.PIECE < 2 * layer.weight.nbytes
 
 
 def changed(modules: Any, before: str, after: str) -> Any:
