@@ -1,6 +1,6 @@
 """What an array is fed with for a layer, as numbers of its lane, and what must come out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +14,9 @@ from hwsim.layer import Layer
 Kind = Literal["trace", "full"]
 """`trace`: the layer's own values. `full`: on the baselines' lanes, the weights that such hardware
 would hold, which are not ternary."""
+
+_SPAN = 1 << 21
+"""Weights that are worked on at once, where that takes 64 bits each."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -66,21 +69,42 @@ def operands_of(
         )
     if config.is_ternary:
         return Operands(weight=layer.weight, activation=layer.activation, source="trace")
+    weight: Callable[[slice], NDArray[Any]] = layer.weight.__getitem__
     source = "trace"
-    latent = None
     if kind == "full":
         source = "seeded" if layer.weight_latent is None else "latent"
-        latent = _seeded(layer, seed) if layer.weight_latent is None else layer.weight_latent
+        latent = layer.weight_latent
+        weight = _seeded(layer, seed) if latent is None else latent.__getitem__
     if config.lane == "int8":
-        weight = layer.weight if latent is None else _absmax_int8(latent)
-        return Operands(weight=weight, activation=layer.activation, source=source)
+        numbers = layer.weight
+        if kind == "full":
+            numbers = _by_rows(layer, np.int8, lambda rows: _absmax_int8(weight(rows)))
+        return Operands(weight=numbers, activation=layer.activation, source=source)
+    scale = np.float64(np.float32(layer.weight_scale)) if kind == "trace" else np.float64(1)
     scaled = layer.activation.astype(np.float64) * layer.activation_scale[:, None]
-    if latent is None:
-        latent = layer.weight.astype(np.float64) * np.float64(np.float32(layer.weight_scale))
     with np.errstate(over="ignore"):
         return Operands(
-            weight=latent.astype(np.float16), activation=scaled.astype(np.float16), source=source
+            weight=_by_rows(layer, np.float16, lambda rows: weight(rows) * scale),
+            activation=scaled.astype(np.float16),
+            source=source,
         )
+
+
+def row_spans(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Give the rows of a matrix, some at a time: an even number, and few enough to convert."""
+    rows = max(1, _SPAN // shape[1] // 2) * 2
+    for first in range(0, shape[0], rows):
+        yield slice(first, min(first + rows, shape[0]))
+
+
+def _by_rows(
+    layer: Layer, dtype: type[np.generic], make: Callable[[slice], NDArray[Any]]
+) -> NDArray[Any]:
+    """Return what `make` gives for the rows of a layer's weight, one span after the other."""
+    made = np.empty(layer.weight.shape, dtype)
+    for rows in row_spans(made.shape):
+        made[rows] = make(rows)
+    return made
 
 
 def reference(operands: Operands, config: ArrayConfig) -> NDArray[np.generic]:
@@ -97,8 +121,11 @@ def reference(operands: Operands, config: ArrayConfig) -> NDArray[np.generic]:
     weight, activation = operands.weight, operands.activation
     if config.lane != "fp16":
         # Sums stay far below 2**53, so that BLAS can add them exactly.
-        exact = activation.astype(np.float64) @ weight.astype(np.float64).T
-        return exact.astype(np.int32)
+        exact = activation.astype(np.float64)
+        whole = np.empty((len(activation), len(weight)), np.int32)
+        for rows in row_spans(weight.shape):
+            whole[:, rows] = exact @ weight[rows].astype(np.float64).T
+        return whole
     sums = np.empty((len(activation), len(weight)), _float_type(config))
     for token, values in enumerate(activation):
         *_, sums[token] = float_sums(weight, values, config)
@@ -151,10 +178,12 @@ def matches(outputs: NDArray[np.generic], operands: Operands, config: ArrayConfi
     return bool(np.array_equal(outputs, expected, equal_nan=config.lane == "fp16"))
 
 
-def _seeded(layer: Layer, seed: int) -> NDArray[np.float64]:
+def _seeded(layer: Layer, seed: int) -> Callable[[slice], NDArray[np.float64]]:
+    """Return what draws rows of weights, to be asked for in order."""
     # The mean of |x| of a normal distribution is its deviation x sqrt(2 / pi).
     deviation = float(layer.weight_scale) * np.sqrt(np.pi / 2)
-    return np.random.default_rng(seed).normal(0, deviation, layer.weight.shape)
+    rng = np.random.default_rng(seed)
+    return lambda rows: rng.normal(0, deviation, layer.weight[rows].shape)
 
 
 def _absmax_int8(weight: NDArray[np.floating]) -> NDArray[np.int8]:

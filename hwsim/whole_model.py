@@ -26,7 +26,7 @@ from hwsim.errors import InputError
 from hwsim.files import make_folder, replacing, write_atomically
 from hwsim.layer import Layer
 from hwsim.models import ModelShape
-from hwsim.operands import Kind, Operands, matches, operands_of
+from hwsim.operands import Kind, Operands, matches, operands_of, row_spans
 from hwsim.predict import predict
 from hwsim.results import describe
 
@@ -119,7 +119,11 @@ def _draw_trits(
     trit_of = np.ones(1 << 16, np.int8)
     trit_of[:zeros] = 0
     trit_of[zeros + (len(trit_of) - zeros) // 2 :] = -1
-    return trit_of[rng.integers(0, 1 << 16, shape, dtype=np.uint16)]
+    trits = np.empty(shape, np.int8)
+    for rows in row_spans(shape):
+        draws = rng.integers(0, 1 << 16, trits[rows].shape, dtype=np.uint16)
+        trits[rows] = trit_of[draws]
+    return trits
 
 
 def sources_of_shape(

@@ -1,3 +1,4 @@
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -7,9 +8,10 @@ from hypothesis import strategies as st
 from layers import fixed_layer, make_layer
 from layers import reference as integer_sums
 
+from hwsim import operands
 from hwsim.config import ArrayConfig
 from hwsim.errors import InputError
-from hwsim.operands import operands_of, reference
+from hwsim.operands import Kind, operands_of, reference
 
 TERNARY = ArrayConfig(rows=2, columns=3)
 INT8 = TERNARY.baseline("int8")
@@ -104,3 +106,34 @@ def test_zeros_and_missing_activations_are_refused() -> None:
     bare = replace(layer, activation=None, activation_scale=None)
     with pytest.raises(InputError, match="layer test: has no activations"):
         operands_of(bare, TERNARY)
+
+
+@pytest.mark.parametrize("config", [TERNARY, INT8, FP16], ids=["ternary", "int8", "fp16"])
+@pytest.mark.parametrize("kind", ["trace", "full"])
+def test_working_in_spans_changes_nothing(
+    config: ArrayConfig, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = make_layer(13, 7, 3, seed=1)
+    for full in (layer, replace(layer, weight_latent=layer.weight / np.float16(3))):
+        whole = operands_of(full, config, kind=kind, seed=4)
+        sums = reference(whole, config)
+        with monkeypatch.context() as patch:
+            patch.setattr(operands, "_SPAN", 20)
+            parts = operands_of(full, config, kind=kind, seed=4)
+            assert np.array_equal(parts.weight, whole.weight)
+            assert np.array_equal(reference(parts, config), sums)
+
+
+@pytest.mark.parametrize("lane", ["carry-fold", "int8", "fp16"])
+def test_memory_beside_the_operands_does_not_grow_with_the_layer(lane: str) -> None:
+    config = ArrayConfig(rows=64, columns=64).baseline(lane)
+    layer = make_layer(4000, 4096, 2, seed=1)
+    tracemalloc.start()
+    fed = operands_of(layer, config, kind="full")
+    held = 0 if fed.weight is layer.weight else fed.weight.nbytes
+    if lane != "fp16":  # whose sums a span of rows would not save
+        reference(fed, config)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # A conversion takes a few numbers of 64 bits for each weight of a span.
+    assert peak - held < 40 * operands._SPAN < 8 * layer.weight.size

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hwsim import engines, trace, whole_model
+from hwsim import engines, operands, trace, whole_model
 from hwsim.config import ArrayConfig, preset
 from hwsim.errors import InputError
 from hwsim.models import parse_config
@@ -47,6 +48,21 @@ def test_seeded_layers_have_the_models_shapes_and_zeros() -> None:
     assert layer.activation.std() == pytest.approx(32, rel=0.02)
     assert np.array_equal(layer.weight, large.load().weight)
     assert not np.array_equal(SOURCES[0].load().weight, SOURCES[7].load().weight)
+
+
+def test_seeded_layers_are_made_in_the_memory_that_they_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    large = SeededSource(
+        name="x", out_features=2001, in_features=4097, tokens=1, zero_fraction=0.3, seed=1
+    )
+    tracemalloc.start()
+    layer = large.load()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < layer.weight.nbytes + 12 * operands._SPAN
+    monkeypatch.setattr(operands, "_SPAN", 10 * layer.weight.size)
+    assert np.array_equal(large.load().weight, layer.weight)
 
 
 @pytest.mark.parametrize(

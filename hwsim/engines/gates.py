@@ -242,11 +242,14 @@ class _Evaluation:
         columns = schedule.column_blocks * config.columns
         self._activations = np.zeros((schedule.tokens, columns), stimulus.operands.activation.dtype)
         self._activations[:, : schedule.in_features] = stimulus.operands.activation
-        # What fills a tile is zero, which 1bit does not have.
-        fill = int(config.weight_encoding == "1bit")
+        self._weights = np.ascontiguousarray(stimulus.operands.weight)
         padded = (schedule.row_blocks * config.rows, columns)
-        self._weights = np.full(padded, fill, stimulus.operands.weight.dtype)
-        self._weights[: schedule.out_features, : schedule.in_features] = stimulus.operands.weight
+        if self._weights.shape != padded:
+            # What fills a tile is zero, which 1bit does not have.
+            fill = int(config.weight_encoding == "1bit")
+            filled = np.full(padded, fill, self._weights.dtype)
+            filled[: schedule.out_features, : schedule.in_features] = self._weights
+            self._weights = filled
         self._activation_rows = _in_words(
             self._activations.reshape(schedule.tokens * schedule.column_blocks, config.columns)
         )

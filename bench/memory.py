@@ -1,0 +1,148 @@
+"""Measure the memory that engines take for the largest layers of 70B models, one process a run.
+
+    python bench/memory.py [-o docs/memory.md] [ENGINE ...]
+
+Seeded data on the preset `default-64x64`; outputs are compared with numpy in the same process, and
+cycles with the prediction. Takes some minutes. `pysim` is left out: see the page.
+"""
+
+import argparse
+import resource
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+from hwsim.models import ZOO, Linear
+
+LLAMA_3_70B = (Linear("up", 28672, 8192), Linear("down", 8192, 28672))
+"""Its widest layers; it is no ternary model."""
+
+ENGINES = {
+    "fast": ("fast", {}),
+    "fast --toggles": ("fast", {"toggles": True}),
+    "gates": ("gates", {}),
+    "rtl": ("rtl", {}),
+}
+TOKENS = (1, 8)
+
+PAGE = """\
+# Memory of the engines
+
+Made by `python bench/memory.py -o docs/memory.md`: the largest linear layers of 70B models, seeded
+data, on `default-64x64`. Each row is a process of its own that makes the layer, runs all of it,
+compares every output with numpy and the cycles with the prediction. Peak is the largest resident
+memory of that process; weights alone is what the layer's weights take, a byte each. Compilers run
+in processes of their own, before: the largest took {compilers:,.0f} MB.
+
+{table}
+
+Beside the weights an engine holds Python and its libraries, the outputs, and pieces of streams of a
+few MB (`hwsim.streams`), however large the layer. `gates` also holds the weights as the lanes have
+them, two bits each, and as they come over the bus. `pysim` takes the same pieces as `rtl`
+(`tests/engines/test_rtl.py` holds both to that); it would take hours for such a layer.
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run."""
+
+    layer: str
+    shape: Linear
+    tokens: int
+    engine: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a run took."""
+
+    peak_mb: float
+    compilers_mb: float
+    engine_s: float
+    wall_s: float
+
+
+def layers() -> Iterator[tuple[str, Linear]]:
+    """Give the largest layers of the 70B models that are known."""
+    models = {name: model.linears for name, model in ZOO.items() if name.endswith("-70b")}
+    for name, linears in (models | {"llama-3-70b": LLAMA_3_70B}).items():
+        most = max(linear.weights for linear in linears)
+        seen = set()
+        for linear in linears:
+            sides = (linear.out_features, linear.in_features)
+            if linear.weights == most and sides not in seen:
+                seen.add(sides)
+                yield f"{name} {linear.name}", linear
+
+
+def measure(case: Case) -> Seen:
+    """Run a case in this process, which should be a fresh one."""
+    started = time.perf_counter()
+    from hwsim import engines
+    from hwsim.config import preset
+    from hwsim.operands import matches, operands_of
+    from hwsim.predict import predict_cycles
+    from hwsim.whole_model import ZERO_FRACTION, SeededSource
+
+    layer = SeededSource(
+        name=case.layer,
+        out_features=case.shape.out_features,
+        in_features=case.shape.in_features,
+        tokens=case.tokens,
+        zero_fraction=ZERO_FRACTION,
+        seed=0,
+    ).load()
+    config = preset("default-64x64")
+    fed = operands_of(layer, config)
+    engine, options = ENGINES[case.engine]
+    run = engines.run(layer, config, engine=engine, operands=fed, **options)
+    if not matches(run.outputs, fed, config):
+        raise SystemExit(f"{case}: outputs differ from numpy")
+    if run.activity.cycles != predict_cycles(engines.schedule_of(layer, config)):
+        raise SystemExit(f"{case}: cycles differ from the prediction")
+    own, compilers = (
+        resource.getrusage(who).ru_maxrss / 1024
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return Seen(own, compilers, run.engine_s, time.perf_counter() - started)
+
+
+def main() -> None:
+    """Print the rows of the table as they are made; write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("engines", nargs="*", metavar="ENGINE", help=", ".join(ENGINES))
+    parser.add_argument("-o", metavar="FILE", help="write the page")
+    arguments = parser.parse_args()
+    heads = ("layer", "shape", "tokens", "engine", "weights alone MB", "peak MB", "engine s")
+    lines = [f"| {' | '.join(heads)} |", "| --- | --- | --: | --- | --: | --: | --: |"]
+    print("\n".join(lines))
+    compilers = 0.0
+    for name, shape in layers():
+        for tokens in TOKENS:
+            for engine in arguments.engines or ENGINES:
+                case = Case(name, shape, tokens, engine)
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                    seen = pool.submit(measure, case).result()
+                compilers = max(compilers, seen.compilers_mb)
+                cells = (
+                    name,
+                    f"{shape.out_features} x {shape.in_features}",
+                    tokens,
+                    f"`{engine}`",
+                    f"{shape.weights / 2**20:.0f}",
+                    f"{seen.peak_mb:.0f}",
+                    f"{seen.engine_s:.1f}",
+                )
+                lines.append(f"| {' | '.join(map(str, cells))} |")
+                print(lines[-1], flush=True)
+    if arguments.o:
+        from hwsim.files import write_atomically
+
+        write_atomically(arguments.o, PAGE.format(compilers=compilers, table="\n".join(lines)))
+
+
+if __name__ == "__main__":
+    main()
