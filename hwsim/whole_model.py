@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ from hwsim.models import ModelShape
 from hwsim.operands import Kind, Operands, matches, operands_of, row_spans
 from hwsim.predict import predict
 from hwsim.results import describe
+from hwsim.split import part_of
 
 ZERO_FRACTION = 0.42
 """Share of zero trits in BitNet b1.58 2B4T (measured on its published weights)."""
@@ -231,8 +232,8 @@ def _run_sample(layer: Layer, fed: Operands, plan: Plan, sample: int) -> dict[st
     counts, seconds, checks = [], 0.0, []
     for block in chosen:
         inside = slice(block * rows, (block + 1) * rows)
-        part = replace(layer, weight=layer.weight[inside], weight_latent=None)
-        run, checked = _run(part, replace(fed, weight=fed.weight[inside]), plan)
+        part, part_fed = part_of(layer, fed, inside)
+        run, checked = _run(part, part_fed, plan)
         # A short last block counts for its rows.
         counts.append(run.activity.nonzero_macs / len(part.weight))
         seconds += run.engine_s

@@ -91,7 +91,20 @@ def simulate(
     jobs: Annotated[
         int | None,
         typer.Option(
-            help="with --model: layers side by side [default: 1]", min=1, show_default=False
+            help="with --model: layers side by side [default: 1]; with --split: parts [default: "
+            "all processors]",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    split: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="run N parts of the layer's row blocks side by side, each by itself: cycles are "
+            "their sum",
+            min=1,
+            show_default=False,
         ),
     ] = None,
     sample: Annotated[
@@ -142,6 +155,7 @@ def simulate(
             ("--netlist", netlist),
             ("--profile", profile),
             ("--toggles", toggles or None),
+            ("--split", split),
             ("--activations", None if activations is Activations.trace else activations),
         ):
             if given is not None:
@@ -170,14 +184,23 @@ def simulate(
             json_file=json_file,
         )
         return
+    if jobs is not None and split is None:
+        raise InputError("--jobs is for --model or --split")
     for name, value in (
-        ("--jobs", jobs),
         ("--sample", sample),
         ("--zero-fraction", zero_fraction),
         ("--results", results),
     ):
         if value is not None:
             raise InputError(f"{name} is for --model")
+    if split is not None:
+        for name, other in (
+            ("--vcd", vcd),
+            ("--profile", profile),
+            ("--energy gates", True if energy is Pricing.gates else None),
+        ):
+            if other is not None:
+                raise InputError(f"{name} is of one run; --split makes several")
     outputs = [p for p in (output, vcd, saif, netlist, profile, json_file) if p not in (None, "-")]
     inputs = [] if layer is None else [layer, layer.rpartition(":")[0]]
     distinct_files([*map(str, outputs)], inputs)
@@ -212,10 +235,18 @@ def simulate(
         if engine != "fast":
             raise InputError(f"--toggles needs --engine fast, not {engine}")
         options["toggles"] = True
+    split_up: dict[str, Any] = {}
     with progress_bar(f"{engine}: {data.name}", engines.schedule_of(data, array).steps) as report:
-        run = engines.run(
-            data, array, engine=engine, operands=fed, stalls=stalls, progress=report, **options
-        )
+        options |= {"engine": engine, "operands": fed, "stalls": stalls, "progress": report}
+        if split is None:
+            run = engines.run(data, array, **options)
+        else:
+            from hwsim.split import describe_split, executor_for, joined, processors, run_split
+
+            with executor_for(engine, jobs or min(split, processors())) as executor:
+                parts = run_split(data, array, parts=split, executor=executor, **options)
+            run = joined(parts)
+            split_up = describe_split(parts, stalled=stalls.rate > 0)
     checked = matches(run.outputs, fed, array) if check else None
     if output is not None:
         from hwsim.files import replacing
@@ -230,7 +261,9 @@ def simulate(
         events = timeline(Stimulus(schedule=schedule, operands=fed, stalls=stalls))
         write_atomically(profile, json.dumps(events, allow_nan=False))
     result = describe(data, array, engine, run, stalled=stalls.rate > 0)
-    result |= {"operands": fed.source, "checked": checked}
+    if split_up:
+        split_up["split"]["predicted_cycles_of_one_run"] = result["predicted_cycles"]
+    result |= {"operands": fed.source, "checked": checked} | split_up
     gates = run.gates
     if gates is None and energy is Pricing.gates:
         # Cycles and outputs are those of the engine asked for; toggles are counted besides.
@@ -258,9 +291,15 @@ def _print(result: dict[str, Any]) -> None:
         f"{array['rows']} x {array['columns']} {array['lane']} lanes, batch {array['batch']}, "
         f"engine {result['engine']}"
     )
+    split = result.get("split")
+    if split:
+        print(f"{len(split['parts'])} parts: {split['about']}")
     print_cycles("Cycles, measured", cycles)
     if result["predicted_cycles"] is not None:
         print(f"predicted from the shape: {result['predicted_cycles']:,} cycles")
+        if split:
+            alone = split["predicted_cycles_of_one_run"]
+            print(f"predicted for the layer in one run: {alone:,} cycles")
     if result["predicted_cycles"] != result["stall_free_cycles"]:
         # The array's own buses make it wait all the same.
         print(f"if ports never had to wait: {result['stall_free_cycles']:,} cycles")

@@ -7,6 +7,7 @@ cache folder, under a key of everything that went into it.
 import ctypes
 import functools
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from importlib import resources
@@ -163,6 +164,10 @@ def _compile(design: Design, driver: str, folder: Path) -> Path:
     return folder / "driver.so"
 
 
+_loading = threading.Lock()
+"""Threads that need the same design wait for one of them to build it."""
+
+
 @functools.cache
 def _load(config: ArrayConfig) -> ctypes.CDLL:
     library = native.load(lambda: build(config))
@@ -183,7 +188,8 @@ def run(stimulus: Stimulus, *, progress: Callable[[int], None] = lambda steps: N
         Told the steps so far, now and then.
     """
     schedule, stalls = stimulus.schedule, stimulus.stalls
-    library = _load(schedule.config.unlimited)
+    with _loading:
+        library = _load(schedule.config.unlimited)
 
     def at(port: str) -> dict[str, Any]:
         supply = _Supply(*stimulus.supply(port))

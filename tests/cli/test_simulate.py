@@ -212,6 +212,28 @@ def test_gates_are_priced_and_written(folder: Path) -> None:
     assert other["energy_pj"]["gates"]["total"] == pytest.approx(total_of(result, "gates"))
 
 
+def test_parts_are_run_side_by_side_and_said_to_be_parts(folder: Path) -> None:
+    whole = simulate(folder, "--output", "whole.npy")
+    result = simulate(folder, "--split", 2, "--jobs", 2, "--check", "--output", "split.npy")
+    assert np.array_equal(np.load(folder / "split.npy"), np.load(folder / "whole.npy"))
+    assert result["checked"] is True
+    split = result["split"]
+    assert [(p["first_row"], p["out_features"]) for p in split["parts"]] == [(0, 3), (3, 2)]
+    for name in whole["cycles"]:
+        assert result["cycles"][name] == sum(p["cycles"][name] for p in split["parts"])
+    assert [p["predicted_cycles"] for p in split["parts"]] == [
+        p["cycles"]["total"] for p in split["parts"]
+    ]
+    assert result["cycles"]["total"] == result["predicted_cycles"] == result["stall_free_cycles"]
+    assert result["cycles"]["total"] > whole["cycles"]["total"]
+    assert split["predicted_cycles_of_one_run"] == whole["cycles"]["total"]
+    printed = hwsim(
+        *("simulate", "--layer", "t.safetensors", *SMALL, "--split", 2), folder=folder
+    ).stdout
+    assert "2 parts: each part is a run of its own" in printed
+    assert f"in one run: {whole['cycles']['total']} cycles" in printed
+
+
 def total_of(result: dict, scope: str) -> float:
     return sum(result["energy_pj"][scope].values())
 
@@ -221,7 +243,11 @@ def total_of(result: dict, scope: str) -> float:
     [
         (("--output", "t.safetensors"), "t.safetensors: is read or written already"),
         (("--output", "x", "--json", "x"), "x: is read or written already"),
-        (("--jobs", "2"), "--jobs is for --model"),
+        (("--jobs", "2"), "--jobs is for --model or --split"),
+        (("--split", "2", "--vcd", "x"), "--vcd is of one run; --split makes several"),
+        (("--split", "3"), "has 2 row blocks; it cannot be split into 3 parts"),
+        (("--split", "2", "--engine", "gates"), "engine gates counts in one run"),
+        (("--split", "2", "--model", "t.safetensors"), "--model cannot both be given"),
         (("--zero-fraction", "0.1"), "--zero-fraction is for --model"),
     ],
 )

@@ -47,7 +47,7 @@ def test_copies_of_the_operands_go_to_their_rows() -> None:
 PIECES = ArrayConfig(rows=3, columns=5, batch=2, result_bus_bits=40, max_in_features=64)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(
     memory=memories(),
     shape=st.tuples(st.integers(1, 20), st.integers(1, 40), st.integers(1, 9)),
