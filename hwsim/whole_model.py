@@ -7,7 +7,6 @@ was interrupted goes on where it stopped.
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ from hwsim.models import ModelShape
 from hwsim.operands import Kind, Operands, matches, operands_of, row_spans
 from hwsim.predict import predict
 from hwsim.results import describe
-from hwsim.split import part_of
+from hwsim.sampling import combined, counts_of, is_estimate, sample, sum_of_estimates
 
 ZERO_FRACTION = 0.42
 """Share of zero trits in BitNet b1.58 2B4T (measured on its published weights)."""
@@ -185,6 +184,8 @@ class Plan:
         When ports wait.
     check
         Compare the outputs with numpy.
+    toggles
+        Count the bits that change (`fast`; `gates` counts those of its nets in any case).
     sample
         Row blocks of each layer that are run; all, if None. See `run_layer`.
     seed
@@ -196,6 +197,7 @@ class Plan:
     kind: Kind = "trace"
     stalls: Stalls = field(default_factory=Stalls)
     check: bool = False
+    toggles: bool = False
     sample: int | None = None
     seed: int = 0
 
@@ -203,10 +205,10 @@ class Plan:
 def run_layer(source: Source, plan: Plan) -> dict[str, Any]:
     """Run one layer and describe it, as ``hwsim simulate`` does.
 
-    With `Plan.sample`, so many row blocks are chosen at random and run each by itself. Cycles and
-    all counts that do not depend on data are then predicted, which is exact; `nonzero_macs` is
-    estimated, and `sampled` holds the estimate with its 95 % confidence interval (Student's t, with
-    the correction for a finite population).
+    With `Plan.sample`, so many row blocks are chosen at random and run. Cycles and all counts that
+    do not depend on data are then predicted, which is exact; `nonzero_macs` and toggles are
+    estimated, and `sampled` holds the estimates with their 95 % confidence intervals: see
+    `hwsim.sampling`.
     """
     layer = source.load()
     fed = operands_of(layer, plan.config, kind=plan.kind, seed=plan.seed)
@@ -215,70 +217,46 @@ def run_layer(source: Source, plan: Plan) -> dict[str, Any]:
     run, checked = _run(layer, fed, plan)
     stalled = plan.stalls.rate > 0
     result = describe(layer, plan.config, plan.engine, run, stalled=stalled)
-    return result | {"operands": fed.source, "checked": checked}
+    return result | counts_of(run) | {"operands": fed.source, "checked": checked}
 
 
 def _run(layer: Layer, fed: Operands, plan: Plan) -> tuple[Run, bool | None]:
     """Run a layer; say whether its outputs are right, if that is asked for."""
-    run = engines.run(layer, plan.config, engine=plan.engine, operands=fed, stalls=plan.stalls)
+    options: dict[str, Any] = {"toggles": True} if plan.toggles else {}
+    run = engines.run(
+        layer, plan.config, engine=plan.engine, operands=fed, stalls=plan.stalls, **options
+    )
     return run, matches(run.outputs, fed, plan.config) if plan.check else None
 
 
-def _run_sample(layer: Layer, fed: Operands, plan: Plan, sample: int) -> dict[str, Any]:
-    rows = plan.config.rows
-    blocks = -(-layer.out_features // rows)
-    rng = np.random.default_rng(plan.seed)
-    chosen = np.sort(rng.choice(blocks, min(sample, blocks), replace=False))
-    counts, seconds, checks = [], 0.0, []
-    for block in chosen:
-        inside = slice(block * rows, (block + 1) * rows)
-        part, part_fed = part_of(layer, fed, inside)
-        run, checked = _run(part, part_fed, plan)
-        # A short last block counts for its rows.
-        counts.append(run.activity.nonzero_macs / len(part.weight))
-        seconds += run.engine_s
-        checks.append(checked)
-    mean, half_width = _interval(np.array(counts), blocks)
+def _run_sample(layer: Layer, fed: Operands, plan: Plan, row_blocks: int) -> dict[str, Any]:
+    found = sample(
+        layer,
+        fed,
+        plan.config,
+        lambda part, part_fed: _run(part, part_fed, plan),
+        row_blocks=row_blocks,
+        seed=plan.seed,
+        toggles=plan.toggles or plan.engine == "gates",
+    )
+    values = combined([found.counts], lambda leaf: round(leaf[0]["value"]), is_estimate)
     activity = predict(
         plan.config.for_in_features(layer.in_features),
         out_features=layer.out_features,
         in_features=layer.in_features,
         tokens=layer.tokens,
-        nonzero=round(mean * layer.out_features / layer.tokens),
+        nonzero=round(values.pop("nonzero_macs") / layer.tokens),
     )
     outputs = np.empty((layer.tokens, 0), np.int32)
-    estimate = Run(outputs=outputs, activity=activity, engine_s=seconds)
-    result = describe(layer, plan.config, plan.engine, estimate, stalled=False)
-    result |= {"operands": fed.source, "checked": _all_checked(checks)}
+    estimated = Run(outputs=outputs, activity=activity, engine_s=found.engine_s)
+    result = describe(layer, plan.config, plan.engine, estimated, stalled=False)
+    result |= values | {"operands": fed.source, "checked": found.checked}
     result["sampled"] = {
-        "row_blocks": len(chosen),
-        "of_row_blocks": blocks,
-        "nonzero_macs": {
-            "value": mean * layer.out_features,
-            "low": None if half_width is None else (mean - half_width) * layer.out_features,
-            "high": None if half_width is None else (mean + half_width) * layer.out_features,
-            "confidence": 0.95,
-        },
+        "row_blocks": found.row_blocks,
+        "of_row_blocks": found.of_row_blocks,
+        **found.counts,
     }
     return result
-
-
-def _interval(values: NDArray[np.float64], population: int) -> tuple[float, float | None]:
-    """Return the mean of a sample, and half the width of its 95 % confidence interval.
-
-    A single value has a mean, but says nothing about the width.
-    """
-    from scipy import stats  # type: ignore[import-untyped]
-
-    count = len(values)
-    mean = float(values.mean())
-    if count == population:
-        return mean, 0.0
-    if count == 1:
-        return mean, None
-    correction = math.sqrt((population - count) / (population - 1))
-    error = float(values.std(ddof=1)) / math.sqrt(count) * correction
-    return mean, float(stats.t.ppf(0.975, count - 1)) * error
 
 
 def run_model(
@@ -368,16 +346,20 @@ class _Store:
 def summary(model: str, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the layers of a model with the sums over them.
 
-    Cycles add up, since a layer follows the other without overlap.
+    Cycles add up, since a layer follows the other without overlap. So do toggles, which each layer
+    counts from an array that is all 0; intervals of samples add in squares, since each layer's row
+    blocks are chosen by themselves.
     """
 
     def total(values: Sequence[Any]) -> Any:
-        first = values[0]
-        if isinstance(first, Mapping):
-            return {key: total([value[key] for value in values]) for key in first}
-        return None if first is None else sum(values)
+        return combined(values, lambda numbers: None if numbers[0] is None else sum(numbers))
 
-    keys = ("cycles", "stall_free_cycles", "predicted_cycles", "activity", "energy_pj", "engine_s")
+    def total_sampled(values: Sequence[Any]) -> Any:
+        return sum_of_estimates(values) if is_estimate(values[0]) else sum(values)
+
+    keys = ["cycles", "stall_free_cycles", "predicted_cycles", "activity", "energy_pj", "engine_s"]
+    keys += [key for key in ("word_toggles", "toggles") if key in layers[0]]
+    sampled = [layer["sampled"] for layer in layers if "sampled" in layer]
     return {
         "model": model,
         "engine": layers[0]["engine"],
@@ -386,6 +368,7 @@ def summary(model: str, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         **{key: total([layer[key] for layer in layers]) for key in keys},
         "baseline": total([layer["baseline"] for layer in layers]),
         "extrapolated": next(filter(None, (layer["extrapolated"] for layer in layers)), None),
+        **({"sampled": combined(sampled, total_sampled, is_estimate)} if sampled else {}),
         "checked": _all_checked([layer["checked"] for layer in layers]),
     }
 

@@ -1,6 +1,8 @@
 import json
+import math
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -167,10 +169,9 @@ class TestSample:
         sampled = self.sampled(1000, seed=0)
         assert sampled["sampled"]["row_blocks"] == 20
         assert sampled["cycles"] == full["cycles"]
+        assert sampled["activity"] == full["activity"]
         interval = sampled["sampled"]["nonzero_macs"]
-        assert interval["low"] == interval["high"]
-        # The last block has two rows, not four: a small bias.
-        assert interval["value"] == pytest.approx(full["activity"]["nonzero_macs"], rel=0.01)
+        assert interval["low"] == interval["high"] == full["activity"]["nonzero_macs"]
 
     def test_the_interval_holds_the_full_run_about_as_often_as_it_says(self) -> None:
         full = run_layer(self.SOURCE, PLAN)["activity"]
@@ -185,4 +186,27 @@ class TestSample:
 
     def test_one_row_block_says_nothing_about_the_spread(self) -> None:
         interval = self.sampled(1, seed=0)["sampled"]["nonzero_macs"]
+        assert interval["value"] > 0
         assert (interval["low"], interval["high"]) == (None, None)
+
+    @pytest.mark.parametrize("engine", ["fast", "gates"])
+    def test_toggles_of_a_model_are_sampled_and_added(self, engine: str) -> None:
+        sources = [replace(self.SOURCE, name=name) for name in ("x", "y")]
+        plan = Plan(config=TINY, engine=engine, toggles=engine == "fast", check=True)
+        full, sampled = (
+            summary("test", run_model(sources, p)) for p in (plan, replace(plan, sample=10))
+        )
+        name = "word_toggles" if engine == "fast" else "toggles"
+        assert sampled["checked"] is True
+        assert sampled["sampled"]["row_blocks"] == 2 * 11  # the last one is short
+        assert sampled["sampled"]["of_row_blocks"] == 2 * 20
+        assert sampled[name].keys() == full[name].keys()
+        total = sampled["sampled"][name]["total"]
+        assert total["low"] <= full[name]["total"] <= total["high"]
+        assert total["high"] - total["low"] < full[name]["total"] / 10
+        widths = [
+            layer["sampled"][name]["total"]["high"] - layer["sampled"][name]["total"]["value"]
+            for layer in sampled["layers"]
+        ]
+        assert total["high"] - total["value"] == pytest.approx(math.hypot(*widths))
+        assert full[name]["total"] == sum(layer[name]["total"] for layer in full["layers"])

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hwsim.cli.layer import check_size
-from hwsim.cli.output import print_cycles, print_extrapolated, step_bar, write_json
+from hwsim.cli.output import (
+    print_cycles,
+    print_extrapolated,
+    print_table,
+    step_bar,
+    write_json,
+)
 from hwsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -90,6 +96,9 @@ def _print(content: dict[str, Any]) -> None:
     else:
         print(f"predicted from the shapes: {content['predicted_cycles']:,} cycles")
     print(f"{macs:,} MACs, {content['activity']['nonzero_macs'] / macs:.1%} not with zero")
+    for key, title in (("word_toggles", "Bits that change"), ("toggles", "Toggles of gates")):
+        if key in content:
+            _print_toggles(title, key, content)
     for scope, energy in content["energy_pj"].items():
         pj = energy["total"]
         print(f"energy, {scope}: {pj / 1e9:.4g} mJ, {pj / macs:.4g} pJ a MAC")
@@ -97,3 +106,22 @@ def _print(content: dict[str, Any]) -> None:
     print(f"{content['engine_s']:.2f} s in the engine, {content['wall_s']:.2f} s in all")
     if content["checked"]:
         print("outputs equal numpy")
+
+
+def _print_toggles(title: str, key: str, content: dict[str, Any]) -> None:
+    """Print counts by part, without the levels of a tree; of samples with their intervals."""
+    counts = {part: count for part, count in content[key].items() if part != "tree"}
+    sampled = content.get("sampled")
+    macs = content["activity"]["macs"]
+    rows = []
+    for part, count in counts.items():
+        row = [part, f"{count:,}", f"{count / macs:.4g}"]
+        if sampled:
+            high = sampled[key][part]["high"]
+            row.append("unknown" if high is None else f"{high - sampled[key][part]['value']:,.0f}")
+        rows.append(row)
+    columns = ["part", "toggles", "a MAC"]
+    if sampled:
+        columns.append("+- at 95 %")
+        title += f": from {sampled['row_blocks']} of {sampled['of_row_blocks']} row blocks"
+    print_table(title, columns, rows)

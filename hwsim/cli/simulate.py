@@ -154,7 +154,6 @@ def simulate(
             ("--saif", saif),
             ("--netlist", netlist),
             ("--profile", profile),
-            ("--toggles", toggles or None),
             ("--split", split),
             ("--activations", None if activations is Activations.trace else activations),
         ):
@@ -162,6 +161,7 @@ def simulate(
                 raise InputError(f"{name} and --model cannot both be given")
         if sample is not None and stall_rate:
             raise InputError("--stall-rate and --sample cannot both be given")
+        _check_toggles(toggles, engine)
         from hwsim.cli.model import simulate_model
         from hwsim.engines.stalls import Stalls
         from hwsim.whole_model import Plan
@@ -174,6 +174,7 @@ def simulate(
                 kind=operands.value,
                 stalls=Stalls(stall_rate, stall_seed or 0),
                 check=check,
+                toggles=toggles,
                 sample=sample,
                 seed=seed,
             ),
@@ -231,9 +232,8 @@ def simulate(
     }
     if engine == "gates":
         options |= gate_options
+    _check_toggles(toggles, engine)
     if toggles:
-        if engine != "fast":
-            raise InputError(f"--toggles needs --engine fast, not {engine}")
         options["toggles"] = True
     split_up: dict[str, Any] = {}
     with progress_bar(f"{engine}: {data.name}", engines.schedule_of(data, array).steps) as report:
@@ -281,6 +281,11 @@ def simulate(
     if checked is False:
         print("hwsim: the outputs differ from numpy", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _check_toggles(toggles: bool, engine: str) -> None:
+    if toggles and engine != "fast":
+        raise InputError(f"--toggles needs --engine fast, not {engine}")
 
 
 def _print(result: dict[str, Any]) -> None:

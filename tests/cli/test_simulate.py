@@ -185,12 +185,39 @@ def test_a_whole_model_is_run_side_by_side_and_kept(folder: Path) -> None:
         (("--model", "t.safetensors", "--layer", "t.safetensors"), "cannot both be given"),
         (("--model", "t.safetensors", "--tokens", "4"), "tokens must be from 1 to 3"),
         (("--model", "bitnet-b1.58-3b", "--tokens", "0"), "tokens must be at least 1"),
+        (("--model", "t.safetensors", "--toggles"), "--toggles needs --engine fast, not pysim"),
     ],
 )
 def test_a_bad_model_is_one_line(folder: Path, options: tuple[str, ...], message: str) -> None:
     done = hwsim("simulate", *options, *SMALL, folder=folder, code=2)
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_toggles_of_a_model_are_sampled_with_an_interval(folder: Path) -> None:
+    layers = [make_layer(40, 11, 2, seed=s, name=f"b.{s}") for s in range(2)]
+    trace.write(folder / "m.safetensors", layers, model="test", source="test")
+    options = ("--model", "m.safetensors", *SMALL[:-1], "fast", "--toggles")
+
+    def found(*more: object) -> dict:
+        done = hwsim("simulate", *options, *more, "--json", "-", folder=folder)
+        return json.loads(done.stdout)
+
+    full, sampled = found(), found("--sample", 8)
+    assert "sampled" not in full
+    interval = sampled["sampled"]["word_toggles"]["total"]
+    assert interval["low"] <= full["word_toggles"]["total"] <= interval["high"]
+    assert interval["confidence"] == 0.95
+    for result in (full, sampled):
+        counts = result["word_toggles"]
+        assert counts["total"] == pytest.approx(
+            sum(counts["tree"])
+            + sum(counts[part] for part in ("operands", "weights", "accumulators")),
+            abs=len(counts["tree"]) + 4,  # estimates are rounded one by one
+        )
+    printed = hwsim("simulate", *options, "--sample", 8, folder=folder).stdout
+    assert "from 18 of 28 row blocks" in printed
+    assert f"{interval['high'] - interval['value']:,.0f}" in printed
 
 
 def test_gates_are_priced_and_written(folder: Path) -> None:
