@@ -3,10 +3,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from layers import make_layer
-from strategies import FLOATS, LANE_FIELDS, arrays
+from strategies import FLOATS, LANE_FIELDS, arrays, examples
 
 from hwsim import engines
 from hwsim.config import ArrayConfig, preset
@@ -47,7 +47,7 @@ def values(counts: Any) -> Any:
     return {key: values(count) for key, count in counts.items()}
 
 
-@settings(max_examples=40)
+@examples(20)
 @given(
     arrays(lanes=[*LANE_FIELDS, FLOATS]),
     st.tuples(st.integers(1, 40), st.integers(1, 30), st.integers(1, 9)),

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from layers import make_layer
-from strategies import arrays, memories
+from strategies import arrays, examples, memories
 
 from hwsim import engines, split
 from hwsim.activity import Cycles
@@ -24,7 +24,7 @@ ARRAY = ArrayConfig(rows=3, columns=7, batch=2, max_in_features=64)
 STALLS = st.builds(Stalls, st.sampled_from([0.0, 0.4]), st.integers(0, 99))
 
 
-@settings(max_examples=25)
+@examples(12)
 @given(
     arrays(),
     memories(),

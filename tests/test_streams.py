@@ -2,10 +2,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from layers import make_layer
-from strategies import FLOATS, LANE_FIELDS, arrays
+from strategies import FLOATS, LANE_FIELDS, arrays, examples
 
 from hwsim import streams
 from hwsim.config import ArrayConfig
@@ -15,7 +15,7 @@ from hwsim.operands import operands_of, reference
 SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 20))
 
 
-@settings(max_examples=200)
+@examples(60)
 @given(arrays(lanes=[*LANE_FIELDS, FLOATS]), SHAPES, st.integers(1, 500))
 def test_pieces_are_the_stream_and_not_larger_than_asked(
     config: ArrayConfig, shape: tuple[int, int, int], most: int

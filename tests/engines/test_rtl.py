@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from layers import make_layer
-from strategies import memories
+from strategies import examples, memories
 
 from hwsim import streams
 from hwsim.config import ArrayConfig
@@ -47,7 +47,7 @@ def test_copies_of_the_operands_go_to_their_rows() -> None:
 PIECES = ArrayConfig(rows=3, columns=5, batch=2, result_bus_bits=40, max_in_features=64)
 
 
-@settings(max_examples=25)
+@examples(12)
 @given(
     memory=memories(),
     shape=st.tuples(st.integers(1, 20), st.integers(1, 40), st.integers(1, 9)),
