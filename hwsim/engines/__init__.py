@@ -136,11 +136,12 @@ def _explain(stimulus: Stimulus, where: str) -> str:
     """Say which weights of a stream are illegal."""
     config = stimulus.schedule.config
     encoding = ENCODINGS.get(str(config.weight_encoding))
+    is_illegal = encoding.illegal if encoding else np.zeros(256, bool)
     before = 0
-    for words in stimulus.weight_pieces() if encoding else ():
+    for words in stimulus.weight_pieces():
         tiles = words.reshape(-1, config.tile_words * words.shape[1])[:, : config.tile_bytes]
         codes = tiles.reshape(len(tiles), config.rows, -1)
-        illegal = np.argwhere(encoding.illegal[codes])
+        illegal = np.argwhere(is_illegal[codes])
         if len(illegal):
             tile, row, byte = illegal[0]
             code = codes[tile, row, byte]
