@@ -1,13 +1,16 @@
 """Measure the memory that engines take for the largest layers of 70B models, one process a run.
 
-    python bench/memory.py [-o docs/memory.md] [ENGINE ...]
+    python bench/memory.py [-o docs/memory.md] [--layer NAME] [ENGINE ...]
 
-Seeded data on the preset `default-64x64`; outputs are compared with numpy in the same process, and
-cycles with the prediction. Takes some minutes. `pysim` is left out: see the page.
+Seeded data on the preset `default-64x64`, and on its baselines with full weights; outputs are
+compared with numpy in the same process, and cycles with the prediction. Takes some minutes. `pysim`
+is left out: see the page.
 """
 
 import argparse
+import os
 import resource
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -26,6 +29,9 @@ ENGINES = {
     "rtl": ("rtl", {}),
 }
 TOKENS = (1, 8)
+BASELINES = ("int8", "fp16")
+BYTES = {"fp16": 2}
+"""That a weight takes, if not one."""
 
 PAGE = """\
 # Memory of the engines
@@ -33,14 +39,16 @@ PAGE = """\
 Made by `python bench/memory.py -o docs/memory.md`: the largest linear layers of 70B models, seeded
 data, on `default-64x64`. Each row is a process of its own that makes the layer, runs all of it,
 compares every output with numpy and the cycles with the prediction. Peak is the largest resident
-memory of that process; weights alone is what the layer's weights take, a byte each. Compilers run
-in processes of their own, before: the largest took {compilers:,.0f} MB.
+memory of that process; weights alone is what the array's weights take, a byte each, two for `fp16`.
+Compilers run in processes of their own, once: the largest took {compilers:,.0f} MB.
 
 {table}
 
 Beside the weights an engine holds Python and its libraries, the outputs, and pieces of streams of a
 few MB (`hwsim.streams`), however large the layer. `gates` also holds the weights as the lanes have
-them, two bits each, and as they come over the bus. `pysim` takes the same pieces as `rtl`
+them, two bits each, and as they come over the bus. The baselines' own weights stand beside the
+layer's trits. `fast --toggles` on `fp16` is not in the table: it takes the weights as numbers of 32
+bits, all of them, and with that more than a GB. `pysim` takes the same pieces as `rtl`
 (`tests/engines/test_rtl.py` holds both to that); it would take hours for such a layer.
 """
 
@@ -53,6 +61,7 @@ class Case:
     shape: Linear
     tokens: int
     engine: str
+    lane: str
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,17 @@ def layers() -> Iterator[tuple[str, Linear]]:
                 yield f"{name} {linear.name}", linear
 
 
+def cases(layer: str, engines: list[str]) -> Iterator[Case]:
+    """Give the runs of the layers whose names begin so; those of the baselines for `fast` alone."""
+    for name, shape in layers():
+        if name.startswith(layer):
+            for tokens in TOKENS:
+                for engine in engines:
+                    yield Case(name, shape, tokens, engine, "carry-fold")
+                if "fast" in engines and shape == LLAMA_3_70B[0]:
+                    yield from (Case(name, shape, tokens, "fast", lane) for lane in BASELINES)
+
+
 def measure(case: Case) -> Seen:
     """Run a case in this process, which should be a fresh one."""
     started = time.perf_counter()
@@ -95,8 +115,8 @@ def measure(case: Case) -> Seen:
         zero_fraction=ZERO_FRACTION,
         seed=0,
     ).load()
-    config = preset("default-64x64")
-    fed = operands_of(layer, config)
+    config = preset("default-64x64").baseline(case.lane)
+    fed = operands_of(layer, config, kind="full")
     engine, options = ENGINES[case.engine]
     run = engines.run(layer, config, engine=engine, operands=fed, **options)
     if not matches(run.outputs, fed, config):
@@ -111,33 +131,48 @@ def measure(case: Case) -> Seen:
 
 
 def main() -> None:
+    """Measure as the command line says, with a cache of builds that is empty at first."""
+    with tempfile.TemporaryDirectory(prefix="hwsim-memory-") as folder:
+        os.environ["XDG_CACHE_HOME"] = folder
+        report()
+
+
+def report() -> None:
     """Print the rows of the table as they are made; write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("engines", nargs="*", metavar="ENGINE", help=", ".join(ENGINES))
+    parser.add_argument("--layer", default="", help="only layers whose names begin so")
     parser.add_argument("-o", metavar="FILE", help="write the page")
     arguments = parser.parse_args()
-    heads = ("layer", "shape", "tokens", "engine", "weights alone MB", "peak MB", "engine s")
-    lines = [f"| {' | '.join(heads)} |", "| --- | --- | --: | --- | --: | --: | --: |"]
+    heads = (
+        "layer",
+        "shape",
+        "tokens",
+        "lane",
+        "engine",
+        "weights alone MB",
+        "peak MB",
+        "engine s",
+    )
+    lines = [f"| {' | '.join(heads)} |", "| --- | --- | --: | --- | --- | --: | --: | --: |"]
     print("\n".join(lines))
     compilers = 0.0
-    for name, shape in layers():
-        for tokens in TOKENS:
-            for engine in arguments.engines or ENGINES:
-                case = Case(name, shape, tokens, engine)
-                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                    seen = pool.submit(measure, case).result()
-                compilers = max(compilers, seen.compilers_mb)
-                cells = (
-                    name,
-                    f"{shape.out_features} x {shape.in_features}",
-                    tokens,
-                    f"`{engine}`",
-                    f"{shape.weights / 2**20:.0f}",
-                    f"{seen.peak_mb:.0f}",
-                    f"{seen.engine_s:.1f}",
-                )
-                lines.append(f"| {' | '.join(map(str, cells))} |")
-                print(lines[-1], flush=True)
+    for case in cases(arguments.layer, arguments.engines or list(ENGINES)):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            seen = pool.submit(measure, case).result()
+        compilers = max(compilers, seen.compilers_mb)
+        cells = (
+            case.layer,
+            f"{case.shape.out_features} x {case.shape.in_features}",
+            case.tokens,
+            f"`{case.lane}`",
+            f"`{case.engine}`",
+            f"{case.shape.weights * BYTES.get(case.lane, 1) / 2**20:.0f}",
+            f"{seen.peak_mb:.0f}",
+            f"{seen.engine_s:.1f}",
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+        print(lines[-1], flush=True)
     if arguments.o:
         from hwsim.files import write_atomically
 

@@ -9,6 +9,7 @@ illegal code, and never raises the error flag.
 import functools
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from hwsim.operands import Operands
 from hwsim.predict import predict_cycles
 from hwsim.schedule import Schedule
 from hwsim.toggles import Toggles
+
+_SPAN = 1 << 24
+"""Weights of floats that are converted together, about: enough for all processors."""
 
 
 def run(
@@ -75,8 +79,20 @@ def _computed(
     if toggles:
         return Words(schedule, operands).toggles()
     if schedule.config.lane == "fp16":
-        return None, Words(schedule, operands).sums()
+        return None, _float_sums(schedule, operands)
     return None, integer_sums(operands)
+
+
+def _float_sums(schedule: Schedule, operands: Operands) -> NDArray[np.generic]:
+    """Return the sums of a layer, some row blocks at a time: the model takes numbers of 32 bits."""
+    rows = schedule.config.rows
+    height = -(-_SPAN // (schedule.in_features * rows)) * rows
+    parts = []
+    for first in range(0, schedule.out_features, height):
+        weight = operands.weight[first : first + height]
+        part = replace(schedule, out_features=len(weight))
+        parts.append(Words(part, replace(operands, weight=weight)).sums())
+    return np.concatenate(parts, axis=1)
 
 
 @functools.cache

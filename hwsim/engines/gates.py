@@ -240,16 +240,11 @@ class _Evaluation:
         self._codes = codes
         self._shared, self._lane, self._kinds = shared, lane, kinds
         columns = schedule.column_blocks * config.columns
-        self._activations = np.zeros((schedule.tokens, columns), stimulus.operands.activation.dtype)
-        self._activations[:, : schedule.in_features] = stimulus.operands.activation
-        self._weights = np.ascontiguousarray(stimulus.operands.weight)
-        padded = (schedule.row_blocks * config.rows, columns)
-        if self._weights.shape != padded:
-            # What fills a tile is zero, which 1bit does not have.
-            fill = int(config.weight_encoding == "1bit")
-            filled = np.full(padded, fill, self._weights.dtype)
-            filled[: schedule.out_features, : schedule.in_features] = self._weights
-            self._weights = filled
+        self._activations = _filled(stimulus.operands.activation, (schedule.tokens, columns), 0)
+        # What fills a tile is zero, which 1bit does not have.
+        fill = int(config.weight_encoding == "1bit")
+        padded = schedule.row_blocks * config.rows, columns
+        self._weights = _filled(stimulus.operands.weight, padded, fill)
         self._activation_rows = _in_words(
             self._activations.reshape(schedule.tokens * schedule.column_blocks, config.columns)
         )
@@ -443,6 +438,14 @@ def _float_codes(weights: Array, activations: Array, schedule: Schedule) -> NDAr
 
 def _rows_or_zeros(rows: Array, index: Array) -> Array:
     return np.where(index[:, None] < 0, 0, rows[index]).astype(np.uint8)
+
+
+def _filled(numbers: Array, shape: tuple[int, int], fill: int) -> Array:
+    """Return an array with what it lacks in rows and columns."""
+    lacking = [(0, more - there) for more, there in zip(shape, numbers.shape, strict=True)]
+    if any(after for _, after in lacking):
+        numbers = np.pad(numbers, lacking, constant_values=fill)
+    return np.ascontiguousarray(numbers)
 
 
 def _in_words(rows: Array) -> Array:
