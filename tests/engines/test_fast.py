@@ -225,3 +225,23 @@ def test_tiles_read_in_squares_are_those_read_number_by_number(
     assert in_squares == by_number
     assert np.array_equal(sums, same_sums)
     assert np.array_equal(sums, operands.reference(operands_of(layer, config), config))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_sums_of_floats_are_the_same_in_spans(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ArrayConfig(rows=rows, columns=5, batch=2).baseline("fp16")
+    layer = make_layer(11, 13, 3, seed=4)
+    monkeypatch.setattr(fast, "_SPAN", 2 * rows * 13)
+    made: list[int] = []
+
+    class Noted(Words):
+        def __init__(self, schedule: Any, fed: Any):
+            made.append(schedule.out_features)
+            super().__init__(schedule, fed)
+
+    monkeypatch.setattr(fast, "Words", Noted)
+    result = run(layer, config, engine="fast")
+    height = 2 * rows
+    spans = [height] * (11 // height) + [11 % height]
+    assert made[-len(spans) :] == spans
+    assert operands.matches(result.outputs, operands_of(layer, config), config)
