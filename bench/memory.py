@@ -11,7 +11,6 @@ import argparse
 import os
 import resource
 import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -71,7 +70,6 @@ class Seen:
     peak_mb: float
     compilers_mb: float
     engine_s: float
-    wall_s: float
 
 
 def layers() -> Iterator[tuple[str, Linear]]:
@@ -100,7 +98,6 @@ def cases(layer: str, engines: list[str]) -> Iterator[Case]:
 
 def measure(case: Case) -> Seen:
     """Run a case in this process, which should be a fresh one."""
-    started = time.perf_counter()
     from hwsim import engines
     from hwsim.config import preset
     from hwsim.operands import matches, operands_of
@@ -127,7 +124,7 @@ def measure(case: Case) -> Seen:
         resource.getrusage(who).ru_maxrss / 1024
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
-    return Seen(own, compilers, run.engine_s, time.perf_counter() - started)
+    return Seen(own, compilers, run.engine_s)
 
 
 def main() -> None:
