@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from itertools import product
+from itertools import combinations
 
 FLIP_FLOP = "DFFHQNx1"
 """The register of all netlists: rising edge, inverting."""
@@ -197,6 +197,9 @@ def _by_pin(text: str) -> dict[str, float]:
 def expression(truth: int, names: tuple[str, ...]) -> str:
     """Return a function of up to six variables in C, for all bits of its operands at once.
 
+    Only a function that is 1 where all its variables are 0 costs a negation of its own; all others
+    are part of an AND, for which processors have one instruction.
+
     Parameters
     ----------
     truth
@@ -207,43 +210,50 @@ def expression(truth: int, names: tuple[str, ...]) -> str:
     return _expression(truth, len(names)).format(*names)
 
 
+_PAIRS: dict[tuple[int, ...], str] = {
+    (0, 0, 0): "{i}",
+    (1, 0, 1): "{i}",
+    (0, 1, 1): "{j}",
+    (1, 1, 0): "({i} ^ {j})",
+    (0, 0, 1): "({i} & {j})",
+    (1, 1, 1): "({i} | {j})",
+    (1, 0, 0): "({i} & ~{j})",
+    (0, 1, 0): "({j} & ~{i})",
+}
+"""Functions of two variables, by whether i alone, j alone, and both differ from neither."""
+
+
 @cache
 def _expression(truth: int, count: int) -> str:
-    names = tuple(f"{{{place}}}" for place in range(count))
-    everything = (1 << (1 << len(names))) - 1
-    parity = sum((k.bit_count() & 1) << k for k in range(1 << len(names)))
-    if len(names) > 1 and truth in (parity, everything ^ parity):
-        text = " ^ ".join(names)
-        return text if truth == parity else f"~({text})"
-    straight = _sum_of_products(truth, names)
-    inverted = f"~({_sum_of_products(everything ^ truth, names)})"
-    return min(straight, inverted, key=len)
+    """Return the function, with {0}, {1}... for its variables.
 
-
-def _sum_of_products(truth: int, names: tuple[str, ...]) -> str:
-    """Return the sum of all prime implicants; monotonic functions have no shorter one."""
-    count = len(names)
-    cubes: dict[tuple[int, ...], int] = {}  # for each cube, where it is true
-    for cube in product((0, 1, -1), repeat=count):
-        where = sum(
-            1 << k
-            for k in range(1 << count)
-            if all(value < 0 or k >> place & 1 == value for place, value in enumerate(cube))
+    Two variables that matter through one function of the two alone are taken for one variable, as
+    long as there are any: for all cells but majorities, until there is one.
+    """
+    if count == 1:
+        return ("({0} & ~{0})", "~{0}", "{0}", "({0} | ~{0})")[truth]
+    names = [f"{{{variable}}}" for variable in range(count)]
+    for i, j in combinations(range(count), 2):
+        neither, *cases = (
+            _cofactor(_cofactor(truth, count, j, bits >> 1), count - 1, i, bits & 1)
+            for bits in range(4)
         )
-        if where & ~truth == 0:
-            cubes[cube] = where
-    primes = [
-        cube
-        for cube, where in cubes.items()
-        if not any(where & ~other == 0 and where != other for other in cubes.values())
-    ]
-    return " | ".join(_product(cube, names) for cube in primes)
+        others = {case for case in cases if case != neither} or {neither}
+        if len(others) == 1:
+            pair = _PAIRS[tuple(int(case != neither) for case in cases)]
+            joined = neither | others.pop() << (1 << count - 2)
+            rest = [name for place, name in enumerate(names) if place not in (i, j)]
+            joined_name = pair.format(i=names[i], j=names[j])
+            return _expression(joined, count - 1).format(*rest, joined_name)
+    first, *rest = names
+    without, with_ = (_cofactor(truth, count, 0, bit) for bit in (0, 1))
+    zero, one = (_expression(part, count - 1).format(*rest) for part in (without, with_))
+    unless = "" if without & ~with_ == 0 else f" & ~{first}"
+    return f"(({first} & {one}) | ({zero}{unless}))"
 
 
-def _product(cube: tuple[int, ...], names: tuple[str, ...]) -> str:
-    positive = [name for name, value in zip(names, cube, strict=True) if value == 1]
-    negative = [name for name, value in zip(names, cube, strict=True) if value == 0]
-    if not negative:
-        return f"({' & '.join(positive)})"
-    none_of = f"~({' | '.join(negative)})"
-    return f"({' & '.join([*positive, none_of])})"
+def _cofactor(truth: int, count: int, place: int, bit: int) -> int:
+    """Return a function with the variable of one place fixed; those above it move down."""
+    low = (1 << place) - 1
+    numbers = (k & low | bit << place | (k & ~low) << 1 for k in range(1 << count - 1))
+    return sum((truth >> number & 1) << k for k, number in enumerate(numbers))
