@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,9 @@ from hwsim.schedule import Schedule
 from hwsim.streams import Words, as_sent
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
-_SEGMENT_STEPS = 1 << 16
+_SEGMENT_STEPS = 1 << 14
 """Steps that are prepared together, if a row block has no more."""
 
 _BYTE = 8
@@ -65,19 +67,15 @@ def run(
     if stimulus.stalls.rate:
         raise InputError("engine gates takes its cycles from the schedule, which has no stalls")
     gates = netlists(schedule.config)
-    lane = kernel.Code(gates.lane, "lane", skipped="operands")
-    shared = kernel.Code(gates.shared, "shared")
-    library = kernel.build(shared, lane, high=high)
+    code = _compiled(gates, schedule.config.columns, high)
     words = np.concatenate(list(stimulus.weight_pieces()))
     started = time.perf_counter()
-    weights = _Weights(schedule, gates, library, words)
-    evaluation = _Evaluation(
-        stimulus, library, weights.codes, shared, lane, kinds=1 + high, samples=samples
-    )
-    fault = ""
-    sums = np.zeros((schedule.tokens, schedule.out_features), evaluation.result_type)
-    if not weights.illegal:
-        with ThreadPoolExecutor(_threads()) as pool:
+    with ThreadPoolExecutor(_threads()) as pool:
+        weights = _Weights(schedule, gates, code, words, pool)
+        evaluation = _Evaluation(stimulus, code, weights.codes, kinds=1 + high, samples=samples)
+        fault = ""
+        sums = np.zeros((schedule.tokens, schedule.out_features), evaluation.result_type)
+        if not weights.illegal:
             for segment in _segments(schedule):
                 fault = evaluation.run(segment, pool, sums)
                 if fault:
@@ -109,13 +107,33 @@ def run(
     )
 
 
+@dataclass(frozen=True)
+class _Compiled:
+    """The netlists of an array as code, those of the decoder as tables."""
+
+    lane: kernel.Code
+    shared: kernel.Code
+    library: ctypes.CDLL
+    weights: NDArray[np.uint32]
+    illegal: NDArray[np.uint32]
+
+
+@lru_cache(16)
+def _compiled(gates: Netlists, columns: int, high: bool) -> _Compiled:
+    lane = kernel.Code(gates.lane, "lane", skipped="operands")
+    shared = kernel.Code(gates.shared, "shared")
+    library = kernel.build(shared, lane, columns=columns, high=high)
+    return _Compiled(lane, shared, library, *map(gates.decoder.table, ("weights", "illegal")))
+
+
 class _Weights:
     """The weights as the lanes have them, by way of the gates that decode them.
 
     Attributes
     ----------
     codes
-        Shape (tiles x rows, 64-bit words of a row of the tile).
+        Shape (tiles + 1, groups of lanes, 64-bit words of a row of the tile, lanes of a group).
+        The last tile is what registers hold before the first: 0.
     illegal
         Whether any byte of the stream is no code.
     decoder, recoder
@@ -123,23 +141,33 @@ class _Weights:
     """
 
     def __init__(
-        self, schedule: Schedule, gates: Netlists, library: ctypes.CDLL, words: Words
+        self,
+        schedule: Schedule,
+        gates: Netlists,
+        code: _Compiled,
+        words: Words,
+        pool: ThreadPoolExecutor,
     ) -> None:
         self._schedule = schedule
-        self._library = library
+        self._library = code.library
+        self._pool = pool
         config = schedule.config
-        trits, illegal = map(gates.decoder.table, ("weights", "illegal"))
-        self.illegal = bool(illegal[words].any())
         self.decoder = self._pairs(gates.decoder, words, words.shape[1])
+        self.illegal = bool(self.decoder[:, code.illegal != 0].any())
 
         tiles = words.reshape(-1, config.tile_words * words.shape[1])[:, : config.tile_bytes]
         rows = np.ascontiguousarray(tiles).reshape(-1, config.weight_row_bytes)
         used = config.columns * config.weight_bits
-        self.codes = self._replace(rows, _BYTE, config.weight_row_bytes, trits, used)
         self.recoder: Counts | None = None
-        if gates.recoder is not None:
+        lanes = config.rows
+        if gates.recoder is None:
+            self.codes = self._replace(
+                rows, _BYTE, config.weight_row_bytes, code.weights, used, lanes
+            )
+        else:
+            codes = self._replace(rows, _BYTE, config.weight_row_bytes, code.weights, used)
             places = config.tree_inputs
-            by_tile = self.codes.reshape(-1, config.rows, self.codes.shape[1])
+            by_tile = codes.reshape(-1, config.rows, codes.shape[1])
             by_row = [
                 self._pairs(gates.recoder, np.ascontiguousarray(by_tile[:, row]), places)
                 for row in range(config.rows)
@@ -147,24 +175,39 @@ class _Weights:
             self.recoder = np.sum(by_row, axis=0)
             bits = config.tile_row_bits // places
             picks = gates.recoder.table("recoded")
-            self.codes = self._replace(self.codes, bits, places, picks, config.tile_row_bits)
+            self.codes = self._replace(codes, bits, places, picks, config.tile_row_bits, lanes)
 
     def _replace(
-        self, rows: Array, bits: int, fields: int, table: NDArray[np.uint32], used: int
+        self,
+        rows: Array,
+        bits: int,
+        fields: int,
+        table: NDArray[np.uint32],
+        used: int,
+        lanes: int = 0,
     ) -> NDArray[np.uint64]:
         # A decoded byte has as many bits as the array says, a pick as many as its trits.
         to_bits = bits if bits != _BYTE else self._schedule.config.decoded_byte_bits
-        replaced = np.empty((len(rows), -(-self._schedule.config.tile_row_bits // 64)), np.uint64)
-        self._library.hwsim_replace(
-            rows.ctypes.data,
-            rows.strides[0],
-            bits,
-            fields,
-            table.ctypes.data,
-            to_bits,
-            used,
-            replaced.ctypes.data,
-            replaced.shape[1],
+        words = -(-self._schedule.config.tile_row_bits // 64)
+        shape: tuple[int, ...] = len(rows), words
+        if lanes:
+            shape = len(rows) // lanes + 1, -(-lanes // kernel.GROUP), words, kernel.GROUP
+        replaced = np.zeros(shape, np.uint64)
+        job = kernel.ReplaceJob(
+            from_=rows.ctypes.data,
+            from_stride=rows.strides[0],
+            from_bits=bits,
+            fields=fields,
+            table=table.ctypes.data,
+            to=replaced.ctypes.data,
+            to_bits=to_bits,
+            used=used,
+            words=words,
+            lanes=lanes,
+        )
+        _in_parts(
+            self._pool,
+            lambda start, end: self._library.hwsim_replace(ctypes.byref(job), start, end),
             len(rows),
         )
         return replaced
@@ -180,16 +223,23 @@ class _Weights:
         once = np.stack([np.zeros_like(rows[0]), rows[0]])
         repeated = self._schedule.token_blocks - 1
         for sequence, times in ((rows, repeated + 1), (again, repeated), (once, 1)):
-            found = np.zeros_like(pairs)
-            self._library.hwsim_pairs(
-                sequence.ctypes.data,
-                sequence.strides[0],
-                len(sequence),
-                bits,
-                places,
-                found.ctypes.data,
-            )
-            pairs += times * found
+
+            def count(start: int, end: int, sequence: Array = sequence) -> NDArray[np.uint32]:
+                found = np.zeros((1 << bits, 1 << bits), np.uint32)
+                # The first row comes after none.
+                self._library.hwsim_pairs(
+                    sequence.ctypes.data,
+                    sequence.strides[0],
+                    bits,
+                    places,
+                    start + 1,
+                    end + 1,
+                    found.ctypes.data,
+                )
+                return found
+
+            for found in _in_parts(self._pool, count, len(sequence) - 1):
+                pairs += times * found.astype(np.int64)
         return pairs
 
 
@@ -213,6 +263,8 @@ def _segments(schedule: Schedule) -> Iterator[_Segment]:
         tokens = min(config.batch, schedule.tokens - first_token)
         block_steps = schedule.column_blocks * tokens
         most = max(1, _SEGMENT_STEPS // block_steps)
+        # The last block of gates should be as full as it can.
+        most = max(1, most - most * block_steps % kernel.BLOCK_STEPS // block_steps)
         for first_block in range(0, schedule.row_blocks, most):
             blocks = min(most, schedule.row_blocks - first_block)
             end = done + blocks * block_steps
@@ -226,38 +278,39 @@ class _Evaluation:
     def __init__(
         self,
         stimulus: Stimulus,
-        library: ctypes.CDLL,
+        code: _Compiled,
         codes: NDArray[np.uint64],
-        shared: kernel.Code,
-        lane: kernel.Code,
         *,
         kinds: int,
         samples: int,
     ):
         self._schedule = schedule = stimulus.schedule
         config = schedule.config
-        self._library = library
+        self._library = code.library
         self._codes = codes
-        self._shared, self._lane, self._kinds = shared, lane, kinds
+        self._shared, self._lane = code.shared, code.lane
         columns = schedule.column_blocks * config.columns
         self._activations = _filled(stimulus.operands.activation, (schedule.tokens, columns), 0)
         # What fills a tile is zero, which 1bit does not have.
         fill = int(config.weight_encoding == "1bit")
         padded = schedule.row_blocks * config.rows, columns
         self._weights = _filled(stimulus.operands.weight, padded, fill)
-        self._activation_rows = _in_words(
-            self._activations.reshape(schedule.tokens * schedule.column_blocks, config.columns)
-        )
-        self._bank = np.zeros((2, config.batch, config.rows), np.uint32)
+        # The last row is what registers hold before the first step: 0.
+        by_step = self._activations.reshape(-1, config.columns)
+        self._activation_rows = _in_words(np.pad(by_step, [(0, 1), (0, 0)]))
         # Of the step before the first one: everything is 0.
-        self._before = (-1, -1, 0)
-        self._sums_before = np.zeros(config.rows, np.uint64)
+        self._before = (len(by_step), len(codes) - 1, 0)
+        self._groups = codes.shape[1]
+        self._sums_before = np.zeros((self._groups, kernel.GROUP), np.uint64)
+        self._sums_of = self._sums_before  # room for those of a segment
+        self._bank = np.zeros((self._groups, 2, config.batch, kernel.GROUP), np.uint32)
         threads = range(_threads())
         self._lane_counters = [
-            np.zeros((config.rows, kinds, lane.counter_count), np.uint64) for _ in threads
+            np.zeros((self._groups, code.lane.counter_count, kinds, kernel.GROUP), np.uint64)
+            for _ in threads
         ]
         self._shared_counters = [
-            np.zeros((kinds, shared.counter_count), np.uint64) for _ in threads
+            np.zeros((code.shared.counter_count, kinds, kernel.GROUP), np.uint64) for _ in threads
         ]
         rng = np.random.default_rng(0)
         count = min(samples, schedule.steps)
@@ -276,25 +329,24 @@ class _Evaluation:
         block, column, token = (grid.ravel() for grid in np.indices(shape, np.int32))
         activation = (segment.first_token + token) * schedule.column_blocks + column
         tile = (segment.first_block + block) * schedule.column_blocks + column
-        about = (activation, tile * config.rows, column == 0)
+        about = (activation, tile, column == 0)
         before = zip(self._before, about, strict=True)
-        activation, weight, first = (np.append(b, a).astype(np.int32) for b, a in before)
-        self._before = (activation[-1], weight[-1], first[-1])
+        activation, tile, first = (np.append(b, a).astype(np.int32) for b, a in before)
+        self._before = (activation[-1], tile[-1], first[-1])
         first = first.astype(np.uint8)
         sums = self._sums(segment, pool)
 
-        blocks = -(-steps // (kernel.BLOCK_STEPS))
+        pairs = -(-steps // kernel.BLOCK_STEPS) * self._groups
         threads = len(self._lane_counters)
-        limits = [blocks * i // threads for i in range(threads + 1)]
+        limits = [pairs * i // threads for i in range(threads + 1)]
 
         def evaluate(thread: int) -> int:
             job = kernel.Job(
                 activations=self._activation_rows.ctypes.data,
                 activation_index=activation.ctypes.data,
-                activation_stride=self._activation_rows.strides[0],
+                activation_stride=self._activation_rows.strides[0] // 8,
                 weights=self._codes.ctypes.data,
-                weight_index=weight.ctypes.data,
-                weight_stride=self._codes.strides[0],
+                weight_index=tile.ctypes.data,
                 sums=sums.ctypes.data,
                 first=first.ctypes.data,
                 steps=steps,
@@ -315,8 +367,10 @@ class _Evaluation:
                 f"{segment.start + step - 1} (column block {column[step - 1]}, token "
                 f"{segment.first_token + token[step - 1]})"
             )
-        self._sample(segment, activation, weight, first, sums)
-        last = sums[:, 1:].reshape(config.rows, *shape)[:, :, -1] >> np.uint64(32)
+        self._sample(segment, activation, tile, first, sums)
+        by_step = sums[:, 1:].reshape(self._groups, *shape, kernel.GROUP)
+        last = by_step[:, :, -1].transpose(0, 3, 1, 2) >> np.uint64(32)
+        last = last.reshape(-1, segment.blocks, segment.tokens)[: config.rows]
         rows = slice(segment.first_block * config.rows, None)
         into = outputs[segment.first_token : segment.first_token + segment.tokens, rows]
         found = last.transpose(2, 1, 0).reshape(segment.tokens, -1)[:, : into.shape[1]]
@@ -324,9 +378,16 @@ class _Evaluation:
         return ""
 
     def _sums(self, segment: _Segment, pool: ThreadPoolExecutor) -> NDArray[np.uint64]:
-        """Return accumulator and, 32 bits above it, next: shape (rows, the step before + steps)."""
+        """Return accumulator and, 32 bits above it, next.
+
+        Shape (groups of lanes, the step before + steps, lanes of a group).
+        """
         schedule, config = self._schedule, self._schedule.config
-        sums = np.empty((config.rows, segment.end - segment.start + 1), np.uint64)
+        steps = segment.end - segment.start
+        shape = self._groups, steps + 1, kernel.GROUP
+        if self._sums_of.size < np.prod(shape):
+            self._sums_of = np.empty(shape, np.uint64)
+        sums = self._sums_of.ravel()[: np.prod(shape)].reshape(shape)
         sums[:, 0] = self._sums_before
         tokens = slice(segment.first_token, segment.first_token + segment.tokens)
         rows = slice(
@@ -344,37 +405,33 @@ class _Evaluation:
             sums=sums.ctypes.data,
             bank=self._bank.ctypes.data,
             rows=config.rows,
-            columns=config.columns,
             row_blocks=segment.blocks,
             column_blocks=schedule.column_blocks,
             tokens=segment.tokens,
             batch=config.batch,
             half=segment.half,
         )
-        parts = _threads()
-        limits = [config.rows * i // parts for i in range(parts + 1)]
-        list(
-            pool.map(
-                lambda i: self._library.hwsim_exact(ctypes.byref(job), limits[i], limits[i + 1]),
-                range(parts),
-            )
+        _in_parts(
+            pool,
+            lambda start, end: self._library.hwsim_exact(ctypes.byref(job), start, end),
+            self._groups,
         )
         self._sums_before = sums[:, -1].copy()
         return sums
 
     def _sample(
-        self, segment: _Segment, activation: Array, weight: Array, first: Array, sums: Array
+        self, segment: _Segment, activation: Array, tile: Array, first: Array, sums: Array
     ) -> None:
         """Keep the inputs of sampled steps, and of those before them."""
         steps = self._sampled_steps
         chosen = (segment.start <= steps) & (steps < segment.end)
-        at, row = steps[chosen] - segment.start, self._sampled_rows[chosen]
+        at = steps[chosen] - segment.start
+        group, lane = np.divmod(self._sampled_rows[chosen], kernel.GROUP)
         for place in (at, at + 1):
-            rows = np.where(weight[place] < 0, -1, weight[place] + row)
             words = (
-                _rows_or_zeros(self._activation_rows, activation[place]),
-                _rows_or_zeros(self._codes.view(np.uint8), rows),
-                sums[row, place, None].astype("<u4").view(np.uint8),
+                self._activation_rows[activation[place]],
+                self._codes[tile[place], group, :, lane].view(np.uint8),
+                sums[group, place, lane, None].astype("<u4").view(np.uint8),
                 first[place, None],
             )
             bits = (np.unpackbits(word, axis=1, bitorder="little") for word in words)
@@ -411,16 +468,23 @@ class _Evaluation:
 
     def shared_counts(self) -> Counts:
         """Return the toggles of each net of what all lanes share."""
-        return self._shared.by_net(np.sum(self._shared_counters, axis=0)[0])
+        return self._shared.by_net(self._shared_counted(0))
 
     def lane_counts(self, *, high: bool = False) -> Counts:
         """Return the toggles of each net of each lane, or its steps at 1: shape (rows, nets)."""
         steps = self._schedule.steps if high else None
-        counts = self._lane.by_net(np.sum(self._lane_counters, axis=0)[:, int(high)], steps)
-        operands = self._shared.by_net(np.sum(self._shared_counters, axis=0)[int(high)], steps)
+        counted = np.sum(self._lane_counters, axis=0)[:, :, int(high)].swapaxes(1, 2)
+        rows = counted.reshape(-1, counted.shape[2])[: self._schedule.config.rows]
+        counts = self._lane.by_net(rows, steps)
+        operands = self._shared.by_net(self._shared_counted(int(high)), steps)
         drivers = list(self._shared.netlist.outputs["operands"])
         counts[:, list(self._lane.netlist.inputs["operands"])] = operands[drivers]
         return counts
+
+    def _shared_counted(self, kind: int) -> NDArray[np.uint64]:
+        # All lanes of a group have the same.
+        counted: NDArray[np.uint64] = np.sum(self._shared_counters, axis=0)[:, kind, 0]
+        return counted
 
 
 def _float_codes(weights: Array, activations: Array, schedule: Schedule) -> NDArray[np.uint32]:
@@ -436,10 +500,6 @@ def _float_codes(weights: Array, activations: Array, schedule: Schedule) -> NDAr
     return codes
 
 
-def _rows_or_zeros(rows: Array, index: Array) -> Array:
-    return np.where(index[:, None] < 0, 0, rows[index]).astype(np.uint8)
-
-
 def _filled(numbers: Array, shape: tuple[int, int], fill: int) -> Array:
     """Return an array with what it lacks in rows and columns."""
     lacking = [(0, more - there) for more, there in zip(shape, numbers.shape, strict=True)]
@@ -452,6 +512,12 @@ def _in_words(rows: Array) -> Array:
     """Return rows of numbers as rows of bytes, filled up to whole 64-bit words."""
     as_bytes = np.ascontiguousarray(rows).view(np.uint8)
     return np.ascontiguousarray(np.pad(as_bytes, [(0, 0), (0, -as_bytes.shape[1] % 8)]))
+
+
+def _in_parts(pool: ThreadPoolExecutor, work: Callable[[int, int], T], count: int) -> list[T]:
+    """Do equal parts of a range on all processors."""
+    limits = [count * part // _threads() for part in range(_threads() + 1)]
+    return list(pool.map(work, limits[:-1], limits[1:]))
 
 
 def _threads() -> int:

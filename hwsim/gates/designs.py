@@ -74,7 +74,7 @@ class Preparation(wiring.Component):
         return m
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Netlists:
     """The netlists of an array.
 

@@ -1,132 +1,169 @@
 // Runs the gates of all lanes over the steps of a layer. Follows the generated part, which defines
 //
 //   ACTIVATION_BITS OPERAND_BITS WEIGHT_BITS ACCUMULATOR_BITS   widths of the ports
-//   {SHARED,LANE}_SLOTS       nets that are kept in memory, with the constants in slots 0 and 1
-//   {SHARED,LANE}_COUNTERS    counters, the inputs' first, but for the operands: the shared outputs
-//   shared_outputs, lane_outputs   their slots
-//   shared_gates, lane_gates       all gates: chunks of straight-line code
+//   COLUMNS                   of a lane
+//   {SHARED,LANE}_SLOTS       nets in memory, U vectors each; slot 0 is 0, then come the inputs,
+//                             without the operands, which are the shared outputs
+//   {SHARED,LANE}_COUNTERS    counters, those inputs' first
+//   shared_outputs, lane_outputs   their slots, and whether those hold the inverse
+//   shared_gates, lane_gates       all gates
 //
-// and V, U, tally() from prelude.c. One word holds 64 consecutive steps, of which the first belongs
-// to the word before: 63 toggles. A block is U vectors of 4 words.
+// A block is SEGMENTS segments of U - 1 consecutive steps, of a group of lanes.
 
-enum { LANES_OF_V = 4, WORDS = U * LANES_OF_V, BLOCK_STEPS = WORDS * 63 };
-enum { FIRST_INPUT = 2 };
+enum { BLOCK_STEPS = SEGMENTS * (U - 1), FIRST_INPUT = 1, WORD = 64 };
+enum { WEIGHT_WORDS = (WEIGHT_BITS + WORD - 1) / WORD };
 
 typedef struct {
-  const uint8_t *activations;  // a row for each (token, column block), rows of activation_stride
-  const int32_t *activation_index;  // for each step the row, after that of the step before; < 0: 0
-  int64_t activation_stride;
-  const uint8_t *weights;  // likewise for each (tile, lane)
-  const int32_t *weight_index;  // row of lane 0; the others follow it
-  int64_t weight_stride;
-  const uint64_t *sums;  // for each lane and step: accumulator, and next in the upper half
+  const uint64_t *activations;      // a row for each (token, column block); zeros
+  const int32_t *activation_index;  // for each step the row, after that of the step before
+  int64_t activation_stride;        // in words
+  const Unaligned *weights;         // for each tile and group of lanes WEIGHT_WORDS; zeros
+  const int32_t *weight_index;      // for each step the tile, likewise
+  const Unaligned *sums;  // for each group and step: accumulator, and next in the upper half
   const uint8_t *first;
   int64_t steps;
   int64_t rows;
-  uint64_t *shared_counters;  // toggles, and (if HIGH) after them the steps at 1
-  uint64_t *lane_counters;    // likewise, for each lane
+  Unaligned *shared_counters;  // toggles, and (if HIGH) steps at 1, of GROUP lanes
+  Unaligned *lane_counters;    // likewise, for each group
 } job;
 
-static const uint64_t zeros[(ACTIVATION_BITS > WEIGHT_BITS ? ACTIVATION_BITS : WEIGHT_BITS) / 64 + 1];
-
-// Position of step `at` in arrays that begin with the step before; steps beyond the last repeat it.
-static int64_t clamp(int64_t at, int64_t steps) { return at < steps ? at : steps; }
-
-static void transpose(V a[64]) {
-  uint64_t mask = 0xffffffff;
-  for (int j = 32; j; j >>= 1, mask ^= mask << j)
-    for (int k = 0; k < 64; k = ((k | j) + 1) & ~j) {
-      V t = ((a[k] >> j) ^ a[k | j]) & mask;
-      a[k] ^= t << j;
-      a[k | j] ^= t;
-    }
-}
-
-// Turns rows of bits, one a step, into bits of steps, one vector a bit.
-static void pack(V *slots, const uint8_t *const *rows, int64_t bits) {
-  for (int64_t group = 0; group * 64 < bits; group++)
-    for (int u = 0; u < U; u++) {
-      V a[64];
-      for (int j = 0; j < 64; j++)
-        for (int k = 0; k < LANES_OF_V; k++)
-          a[j][k] = ((const uint64_t *)rows[(u * LANES_OF_V + k) * 64 + j])[group];
-      transpose(a);
-      int64_t some = bits - group * 64 < 64 ? bits - group * 64 : 64;
-      for (int64_t i = 0; i < some; i++) slots[(group * 64 + i) * U + u] = a[i];
-    }
-}
-
-static void find(const uint8_t **rows, const uint8_t *base, const int32_t *index, int64_t stride,
-                 int64_t start, int64_t steps) {
-  for (int64_t word = 0; word < WORDS; word++)
-    for (int j = 0; j < 64; j++) {
-      int32_t at = index[clamp(start + word * 63 + j, steps)];
-      rows[word * 64 + j] = at < 0 ? (const uint8_t *)zeros : base + at * stride;
-    }
-}
-
-// Evaluates blocks of 63 * WORDS steps. Returns -1, or lane * (steps + 1) + step of the first sum
-// that is not as expected, the first step being 1.
-int64_t hwsim_run(const job *task, int64_t from, int64_t to) {
-  static _Thread_local V shared[SHARED_SLOTS * U], lane[LANE_SLOTS * U];
-  const int64_t steps = task->steps;
-  const uint8_t *activation_rows[WORDS * 64], *weight_rows[WORDS * 64], *rows[WORDS * 64];
-  V first[U], counted[U], sums[64 * U];
-  for (int u = 0; u < U; u++) {
-    shared[u] = lane[u] = (V){0};
-    shared[U + u] = lane[U + u] = ~(V){0};
+// Three steps of a transposition, of eight lines that are `apart` lines from each other: exchanges
+// bits `apart` * 4, * 2, * 1 apart between lines that are as far from each other.
+static inline void exchange(V *a, const int apart) {
+  static const uint64_t masks[] = {0x5555555555555555, 0x3333333333333333, 0x0f0f0f0f0f0f0f0f,
+                                   0x00ff00ff00ff00ff, 0x0000ffff0000ffff, 0x00000000ffffffff};
+  V line[8];
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 8; i++) line[i] = a[i * apart];
+#pragma clang loop unroll(full)
+  for (int far = 4; far; far /= 2) {
+    const int bits = far * apart;
+    const uint64_t mask = masks[__builtin_ctz(bits)];
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 8; i++)
+      if (!(i & far)) {
+        V t = ((line[i] >> bits) ^ line[i + far]) & mask;
+        line[i] ^= t << bits;
+        line[i + far] ^= t;
+      }
   }
-  V *operands = lane + FIRST_INPUT * U, *weights = operands + OPERAND_BITS * U;
-  V *accumulator = weights + WEIGHT_BITS * U, *first_slot = accumulator + ACCUMULATOR_BITS * U;
-  for (int64_t block = from; block < to; block++) {
-    const int64_t start = block * BLOCK_STEPS;
-    for (int64_t word = 0; word < WORDS; word++) {
-      uint64_t ones = 0, valid = 0;
-      for (int j = 0; j < 64; j++) {
-        int64_t at = start + word * 63 + j;
-        ones |= (uint64_t)task->first[clamp(at, steps)] << j;
-        valid |= (uint64_t)(j && at <= steps) << j;
-      }
-      first[word / LANES_OF_V][word % LANES_OF_V] = ones;
-      counted[word / LANES_OF_V][word % LANES_OF_V] = valid;
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 8; i++) a[i * apart] = line[i];
+}
+
+static void transpose(V a[WORD]) {
+  for (int i = 0; i < 8; i++) exchange(a + i, 8);
+  for (int i = 0; i < 8; i++) exchange(a + 8 * i, 1);
+}
+
+// Turns rows of bits, one a step, into vectors of steps, U for each bit. `at` says where the row of
+// each step begins.
+static void pack(V *slots, const Unaligned *base, const int64_t at[U][SEGMENTS], int64_t bits) {
+  for (int64_t word = 0; word * WORD < bits; word++)
+    for (int u = 0; u < U; u++) {
+      V a[WORD];
+      for (int s = 0; s < SEGMENTS; s++) a[s] = base[at[u][s] + word];
+      transpose(a);
+      int64_t some = bits - word * WORD < WORD ? bits - word * WORD : WORD;
+      for (int64_t i = 0; i < some; i++) slots[(word * WORD + i) * U + u] = a[i];
     }
-    find(activation_rows, task->activations, task->activation_index, task->activation_stride,
-         start, steps);
-    pack(shared + FIRST_INPUT * U, activation_rows, ACTIVATION_BITS);
-    tally(shared + FIRST_INPUT * U, ACTIVATION_BITS, counted, task->shared_counters,
-          SHARED_COUNTERS);
-    shared_gates(shared, counted, task->shared_counters);
-    for (int i = 0; i < OPERAND_BITS; i++)
-      for (int u = 0; u < U; u++) operands[i * U + u] = shared[shared_outputs[i] * U + u];
-    for (int u = 0; u < U; u++) first_slot[u] = first[u];
-    find(weight_rows, task->weights, task->weight_index, task->weight_stride, start, steps);
+}
 
-    for (int64_t row = 0; row < task->rows; row++) {
-      uint64_t *counters = task->lane_counters + row * LANE_COUNTERS * KINDS;
-      for (int i = 0; i < WORDS * 64; i++) {
-        int is_zero = weight_rows[i] == (const uint8_t *)zeros;
-        rows[i] = weight_rows[i] + (is_zero ? 0 : row * task->weight_stride);
+// Does the same with rows that all lanes have.
+static void pack_shared(V *slots, const uint64_t *base, const int64_t at[U][SEGMENTS],
+                        int64_t bits) {
+  for (int64_t word = 0; word * WORD < bits; word++)
+    for (int u = 0; u < U; u += GROUP) {
+      V a[WORD];
+      for (int s = 0; s < SEGMENTS; s++)
+        for (int k = 0; k < GROUP; k++) a[s][k] = base[at[u + k][s] + word];
+      transpose(a);
+      int64_t some = bits - word * WORD < WORD ? bits - word * WORD : WORD;
+      for (int64_t i = 0; i < some; i++)
+        for (int k = 0; k < GROUP; k++)
+          slots[(word * WORD + i) * U + u + k] = ALL(a[i][k]);
+    }
+}
+
+typedef struct {
+  int64_t step[U][SEGMENTS], tile[U][SEGMENTS];
+  V first[U], counted[U];
+} block_steps;
+
+// Finds the steps of a block, and evaluates what is the same for all lanes.
+static void begin(const job *task, int64_t block, block_steps *steps, V *shared,
+                  Unaligned *counters) {
+  int64_t row[U][SEGMENTS], groups = (task->rows + GROUP - 1) / GROUP;
+  for (int u = 0; u < U; u++) {
+    uint64_t first = 0, counted = 0;
+    for (int s = 0; s < SEGMENTS; s++) {
+      int64_t at = block * BLOCK_STEPS + s * (U - 1) + u;
+      counted |= (uint64_t)(u && at <= task->steps) << s;
+      if (at > task->steps) at = task->steps;
+      first |= (uint64_t)task->first[at] << s;
+      steps->step[u][s] = at;
+      steps->tile[u][s] = task->weight_index[at] * groups * WEIGHT_WORDS;
+      row[u][s] = task->activation_index[at] * task->activation_stride;
+    }
+    steps->first[u] = ALL(first);
+    steps->counted[u] = ALL(counted);
+  }
+  V *inputs = shared + FIRST_INPUT * U;
+  pack_shared(inputs, task->activations, row, ACTIVATION_BITS);
+  for (int i = 0; i < ACTIVATION_BITS; i++)
+    tally(inputs + i * U, steps->counted, counters + i * KINDS);
+  shared_gates(0, shared, steps->counted, counters);
+}
+
+// Returns -1, or step * GROUP + lane of the first sum that is not as expected.
+static int64_t find_wrong(const block_steps *steps, const V *lane, const V *expected,
+                          int64_t lanes) {
+  int64_t found = -1;
+  for (int u = 0; u < U; u++) {
+    V wrong = {0};
+    for (int i = 0; i < ACCUMULATOR_BITS; i++)
+      wrong |= lane[lane_outputs[i].slot * U + u] ^ expected[i * U + u] ^
+               ALL(lane_outputs[i].inverse);
+    wrong &= steps->counted[u];
+    for (int k = 0; k < lanes; k++)
+      if (wrong[k]) {
+        int64_t at = steps->step[u][__builtin_ctzll(wrong[k])] * GROUP + k;
+        if (found < 0 || at < found) found = at;
       }
-      pack(weights, rows, WEIGHT_BITS);
-      for (int64_t word = 0; word < WORDS; word++)
-        for (int j = 0; j < 64; j++)
-          rows[word * 64 + j] = (const uint8_t *)(task->sums + row * (steps + 1) +
-                                                  clamp(start + word * 63 + j, steps));
-      pack(sums, rows, 64);
-      for (int i = 0; i < ACCUMULATOR_BITS * U; i++) accumulator[i] = sums[i];
-      tally(weights, WEIGHT_BITS + ACCUMULATOR_BITS + 1, counted, counters, LANE_COUNTERS);
-      lane_gates(lane, counted, counters);
+  }
+  return found;
+}
 
-      V wrong[U] = {{0}};
-      for (int i = 0; i < ACCUMULATOR_BITS; i++)
+// Evaluates pairs of a block and a group of lanes: all groups of one block, then of the next one.
+// Returns -1, or lane * (steps + 1) + step of a sum that is not as expected, the first step being 1.
+int64_t hwsim_run(const job *task, int64_t from, int64_t to) {
+  static _Thread_local V shared[SHARED_SLOTS * U], lane[LANE_SLOTS * U], sums[WORD * U];
+  static _Thread_local uint64_t operands[OPERAND_BITS * U];
+  static _Thread_local Unaligned ignored[SHARED_COUNTERS * KINDS];
+  static _Thread_local block_steps steps;
+  const int64_t groups = (task->rows + GROUP - 1) / GROUP;
+  V *weights = lane + FIRST_INPUT * U, *accumulator = weights + WEIGHT_BITS * U;
+  V *first = accumulator + ACCUMULATOR_BITS * U;
+  for (int64_t pair = from; pair < to; pair++) {
+    const int64_t group = pair % groups;
+    if (pair == from || group == 0) {
+      begin(task, pair / groups, &steps, shared, group ? ignored : task->shared_counters);
+      for (int i = 0; i < OPERAND_BITS; i++)
         for (int u = 0; u < U; u++)
-          wrong[u] |= lane[lane_outputs[i] * U + u] ^ sums[(32 + i) * U + u];
-      for (int word = 0; word < WORDS; word++) {
-        uint64_t bits = (wrong[word / LANES_OF_V] & counted[word / LANES_OF_V])[word % LANES_OF_V];
-        if (bits)
-          return row * (steps + 1) + start + word * 63 + __builtin_ctzll(bits);
-      }
+          operands[i * U + u] =
+              shared[shared_outputs[i].slot * U + u][0] ^ shared_outputs[i].inverse;
+      for (int u = 0; u < U; u++) first[u] = steps.first[u];
     }
+    pack(weights, task->weights + group * WEIGHT_WORDS, steps.tile, WEIGHT_BITS);
+    pack(sums, task->sums + group * (task->steps + 1), steps.step, WORD);
+    for (int i = 0; i < ACCUMULATOR_BITS * U; i++) accumulator[i] = sums[i];
+    Unaligned *counters = task->lane_counters + group * LANE_COUNTERS * KINDS;
+    for (int i = 0; i < WEIGHT_BITS + ACCUMULATOR_BITS + 1; i++)
+      tally(weights + i * U, steps.counted, counters + i * KINDS);
+    lane_gates(operands, lane, steps.counted, counters);
+    const int64_t left = task->rows - group * GROUP;
+    int64_t wrong = find_wrong(&steps, lane, sums + WORD / 2 * U, left < GROUP ? left : GROUP);
+    if (wrong >= 0) return (group * GROUP + wrong % GROUP) * (task->steps + 1) + wrong / GROUP;
   }
   return -1;
 }
@@ -135,80 +172,121 @@ typedef struct {
   const int8_t *weights;      // (row blocks * rows, columns of all blocks)
   const int8_t *activations;  // (tokens, columns of all blocks)
   const uint32_t *given;      // or the sums themselves: (row blocks * rows, column blocks, tokens)
-  uint64_t *sums;             // as in job
-  uint32_t *bank;             // (2, batch, rows): what the accumulators hold
-  int64_t rows, columns, row_blocks, column_blocks, tokens, batch, half;
+  Unaligned *sums;            // as in job: (groups, the step before + steps)
+  uint32_t *bank;             // (groups, 2, batch, GROUP): what the accumulators hold
+  int64_t rows, row_blocks, column_blocks, tokens, batch, half;
 } exact_job;
 
-static int32_t dot(const int8_t *a, const int8_t *b, int64_t count) {
+static inline int32_t dot(const int8_t *a, const int8_t *b) {
   int32_t sum = 0;
-  for (int64_t i = 0; i < count; i++) sum += (int32_t)a[i] * b[i];
+  for (int64_t i = 0; i < COLUMNS; i++) sum += (int32_t)a[i] * b[i];
   return sum;
 }
 
-// Writes what the accumulators of some lanes hold before and after each step.
+// Writes what the accumulators of some groups of lanes hold before and after each step.
 void hwsim_exact(const exact_job *task, int64_t from, int64_t to) {
-  const int64_t width = task->columns * task->column_blocks;
-  const int64_t block_steps = task->column_blocks * task->tokens;
+  const int64_t width = COLUMNS * task->column_blocks, tokens = task->tokens;
   const uint32_t mask = ACCUMULATOR_BITS < 32 ? (1u << ACCUMULATOR_BITS % 32) - 1 : ~0u;
-  for (int64_t row = from; row < to; row++) {
-    uint64_t *out = task->sums + row * (task->row_blocks * block_steps + 1) + 1;
+  for (int64_t group = from; group < to; group++) {
+    const int64_t left = task->rows - group * GROUP, lanes = left < GROUP ? left : GROUP;
+    Unaligned *out = task->sums + group * (task->row_blocks * task->column_blocks * tokens + 1) + 1;
     for (int64_t row_block = 0; row_block < task->row_blocks; row_block++) {
-      const int64_t output = row_block * task->rows + row;
-      uint32_t *bank = task->bank + (task->half + row_block) % 2 * task->batch * task->rows + row;
+      const int64_t row = row_block * task->rows + group * GROUP;
+      uint32_t *bank =
+          task->bank + (group * 2 + (task->half + row_block) % 2) * task->batch * GROUP;
       for (int64_t block = 0; block < task->column_blocks; block++)
-        for (int64_t token = 0; token < task->tokens; token++) {
-          uint32_t *held = bank + token * task->rows, next;
-          if (task->given)
-            next = task->given[(output * task->column_blocks + block) * task->tokens + token];
-          else
-            next = ((block ? *held : 0) +
-                    dot(task->weights + output * width + block * task->columns,
-                        task->activations + token * width + block * task->columns,
-                        task->columns)) & mask;
-          *out++ = *held | (uint64_t)next << 32;
-          *held = next;
+        for (int64_t token = 0; token < tokens; token++) {
+          uint32_t *held = bank + token * GROUP;
+          const int8_t *activations = task->activations + token * width + block * COLUMNS;
+          const int8_t *weights = task->weights + row * width + block * COLUMNS;
+          V sums = {0};
+          for (int64_t k = 0; k < lanes; k++) {
+            uint32_t next;
+            if (task->given)
+              next = task->given[((row + k) * task->column_blocks + block) * tokens + token];
+            else
+              next = ((block ? held[k] : 0) + dot(weights + k * width, activations)) & mask;
+            sums[k] = held[k] | (uint64_t)next << 32;
+            held[k] = next;
+          }
+          *out++ = sums;
         }
     }
   }
 }
 
-// Replaces the fields of some rows by what a table has for them; what is beyond `used` bits is 0.
-// Rows begin with a new byte, the replaced ones with a new word of 64 bits.
-void hwsim_replace(const uint8_t *from, int64_t from_stride, int64_t from_bits, int64_t fields,
-                   const uint32_t *table, int64_t to_bits, int64_t used, uint64_t *to,
-                   int64_t to_stride, int64_t rows) {
-  for (int64_t row = 0; row < rows; row++, from += from_stride, to += to_stride) {
-    uint64_t in = 0;
-    int64_t in_bits = 0, at = 0, word = 0;
-    for (int64_t i = 0; i < to_stride; i++) to[i] = 0;
-    for (int64_t field = 0; field < fields && word < used; field++) {
-      while (in_bits < from_bits) {
-        in |= (uint64_t)from[at++] << in_bits;
-        in_bits += 8;
-      }
+typedef struct {
+  const uint8_t *from;  // rows, which begin with a new byte
+  int64_t from_stride, from_bits, fields;
+  const uint32_t *table;
+  uint64_t *to;  // zeros: rows of `words`, of which `used` bits are replaced
+  int64_t to_bits, used, words;
+  int64_t lanes;  // of a tile, if its rows are to stand in groups, as in job; else 0
+} replace_job;
+
+INLINE static void replace_rows(const replace_job *task, int64_t from_bits, int64_t start,
+                                int64_t end) {
+  const uint32_t *restrict table = task->table;
+  const int64_t to_bits = task->to_bits, fields = task->fields, lanes = task->lanes, groups = (lanes + GROUP - 1) / GROUP;
+  const int64_t words = task->words, step = lanes ? GROUP : 1;
+  for (int64_t row = start; row < end; row++) {
+    const uint8_t *bytes = task->from + row * task->from_stride;
+    uint64_t *out = task->to + row * words;
+    if (lanes) {
+      const int64_t lane = row % lanes;
+      out = task->to + (row / lanes * groups + lane / GROUP) * words * GROUP + lane % GROUP;
+    }
+    uint64_t in = 0, word = 0;
+    int64_t in_bits = 0, filled = 0, left = task->used, at = 0;
+    for (int64_t field = 0; field < fields && left > 0; field++) {
+      for (; in_bits < from_bits; in_bits += 8) in |= (uint64_t)*bytes++ << in_bits;
       uint64_t code = table[in & ((1u << from_bits) - 1)];
       in >>= from_bits;
       in_bits -= from_bits;
-      int64_t some = used - word < to_bits ? used - word : to_bits;
-      code &= (1ull << some) - 1;
-      to[word / 64] |= code << word % 64;
-      if (word % 64 + some > 64) to[word / 64 + 1] |= code >> (64 - word % 64);
-      word += some;
+      if (left < to_bits) code &= (1ull << left) - 1;
+      left -= to_bits;
+      word |= code << filled;
+      filled += to_bits;
+      if (filled >= WORD) {
+        out[at++ * step] = word;
+        filled -= WORD;
+        word = filled ? code >> (to_bits - filled) : 0;
+      }
     }
+    if (filled && at < words) out[at * step] = word;
   }
 }
 
-// Counts how often code b comes after code a at the same place of rows of `places` fields.
-void hwsim_pairs(const uint8_t *rows, int64_t stride, int64_t count, int64_t bits, int64_t places,
-                 int64_t *pairs) {
-  for (int64_t row = 1; row < count; row++, rows += stride)
+// Replaces the fields of some rows by what a table has for them.
+void hwsim_replace(const replace_job *task, int64_t start, int64_t end) {
+  if (task->from_bits == 8)  // all that is known helps
+    replace_rows(task, 8, start, end);
+  else
+    replace_rows(task, task->from_bits, start, end);
+}
+
+static inline uint32_t field(const uint8_t *row, int64_t bit, int64_t bits) {
+  uint32_t byte = row[bit / 8];
+  if (bit % 8 + bits > 8) byte |= row[bit / 8 + 1] << 8;
+  return byte >> bit % 8 & ((1 << bits) - 1);
+}
+
+INLINE static void pairs_of(const uint8_t *rows, int64_t stride, int64_t bits, int64_t places,
+                            int64_t start, int64_t end, uint32_t *pairs) {
+  for (int64_t row = start; row < end; row++)
     for (int64_t place = 0; place < places; place++) {
-      int64_t bit = place * bits, mask = (1 << bits) - 1;
-      int64_t more = bit % 8 + bits > 8;
-      int64_t before = (rows[bit / 8] | (more ? rows[bit / 8 + 1] << 8 : 0)) >> bit % 8 & mask;
-      const uint8_t *next = rows + stride;
-      int64_t after = (next[bit / 8] | (more ? next[bit / 8 + 1] << 8 : 0)) >> bit % 8 & mask;
-      pairs[before << bits | after]++;
+      const uint8_t *here = rows + row * stride;
+      uint32_t before = field(here - stride, place * bits, bits);
+      pairs[before << bits | field(here, place * bits, bits)]++;
     }
+}
+
+// Counts how often code b comes after code a at the same place of rows of `places` fields, at the
+// rows from `start` on, which is at least 1.
+void hwsim_pairs(const uint8_t *rows, int64_t stride, int64_t bits, int64_t places, int64_t start,
+                 int64_t end, uint32_t *pairs) {
+  if (bits == 8)  // all that is known helps
+    pairs_of(rows, stride, 8, places, start, end, pairs);
+  else
+    pairs_of(rows, stride, bits, places, start, end, pairs);
 }

@@ -128,7 +128,8 @@ def toggles_of(netlist: Netlist, inputs: NDArray[np.uint8]) -> NDArray[np.int64]
     return np.abs(np.diff(values, axis=0)).sum(axis=0)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 12, 5), (20, 23, 17)], ids=str)
+# The last one takes more steps than a block of the kernel has.
+@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 12, 5), (20, 23, 17), (27, 23, 29)], ids=str)
 @pytest.mark.parametrize(
     "config", [FOLDED, ODD, PAIRS, INTEGERS], ids=["carry-fold", "negate", "grouped", "int8"]
 )
@@ -147,6 +148,31 @@ def test_toggles_are_those_of_one_gate_after_the_other(
         assert np.array_equal(counted.lane[row], toggles_of(made.lane, inputs))
         high = made.lane.settle(inputs)[1:].astype(np.int64).sum(axis=0)
         assert np.array_equal(counted.lane_high[row], high)
+
+
+@LANES
+def test_counts_do_not_depend_on_how_steps_are_cut(
+    config: ArrayConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = layer_for(config, (20, 23, 17))
+    whole = run(layer, config, engine="gates", high=True)
+    monkeypatch.setattr(gates, "_SEGMENT_STEPS", 1)
+    monkeypatch.setattr(gates, "_threads", lambda: 3)
+    cut = run(layer, config, engine="gates", high=True)
+    assert np.array_equal(whole.outputs, cut.outputs, equal_nan=True)
+    assert whole.gates is not None
+    assert cut.gates is not None
+    for counts in ("lane", "lane_high", "shared", "decoder"):
+        assert np.array_equal(getattr(whole.gates, counts), getattr(cut.gates, counts))
+
+
+def test_picks_may_take_more_words_than_trits() -> None:
+    config = ArrayConfig(rows=5, columns=32, batch=2, lane="grouped", group=3)
+    layer = layer_for(config, (11, 70, 3))
+    assert config.tile_row_bits > 64 == config.columns * config.weight_bits
+    assert np.array_equal(
+        run(layer, config, engine="gates").outputs, reference(operands_of(layer, config), config)
+    )
 
 
 def test_decoders_are_counted_from_word_to_word_and_again_for_each_token_block() -> None:
