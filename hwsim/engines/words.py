@@ -23,7 +23,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from typing import Any, NamedTuple, TypeVar
 
@@ -82,8 +82,11 @@ class _Layer(NamedTuple):
     Terms stand in bit-reversed order, of as many as a full tree has, so that neighbours of a level
     are its two halves. `places` says where each term stands; those that are missing are 0 and
     change nothing. A level's words, and the rows in each of them, lie behind each other. `targets`
-    says where the weights of a column go: the first of every group, then the second. `owing` says
-    where the code stands whose sign a term owes.
+    says where the weights of a column go: the first of every group, then the second. `lasts` says
+    where the weights stand whose signs are owed by the last term, and by those that would be the
+    last of a level's last word, if they are not there: all have the sign of the last weight.
+    `stored` are the weights as they are in memory, several in a word where tiles are made of whole
+    words; `stored_mask` has the bits of their codes.
     """
 
     weight: Array
@@ -93,8 +96,10 @@ class _Layer(NamedTuple):
     code_masks: Array
     places: Array
     targets: Array
-    owing: Array
+    lasts: Array
     picks: Array
+    stored: Array
+    stored_mask: np.unsignedinteger[Any]
 
 
 class _Now(NamedTuple):
@@ -107,6 +112,7 @@ class _Now(NamedTuple):
     partial: Array
     held: Array
     counts: Array
+    changes: Array
     owed: Array
 
 
@@ -197,32 +203,31 @@ class Words:
         # The places of rows: of the weights of a column, of codes, and of the code of a term that
         # says whether it owes a correction.
         self._targets = column % group << levels | places[column // group]
-        if self._core.owed == _SIGN:
-            self._codes = owing = places[:terms]
-        else:
-            self._codes = self._targets
-            owing = self._targets[np.minimum(np.arange(1, terms + 1) * group, config.columns) - 1]
+        self._codes = places[:terms] if self._core.owed == _SIGN else self._targets
+        # The last terms of each level's words: that of the last word is the last one there is.
+        ends = [(len(words) << level) - 1 for level, words in enumerate(self.widths)]
+        lasts = (group - 1 << levels) + places[np.unique([terms - 1, *ends])]
         code_masks = np.zeros((1 if self._core.owed == _SIGN else group) << levels, np.int64)
         code_masks[self._codes] = (1 << config.weight_bits * (config.group or 1)) - 1
+        weight = self._filled(operands.weight)
         self._layer = _Layer(
-            weight=self._filled(
-                operands.weight.astype(np.float32) if is_float else operands.weight
-            ),
+            weight=weight.astype(np.float32) if is_float else weight,
             activation=activation,
             bank=np.zeros((schedule.tokens, schedule.row_blocks * config.rows), np.int32),
             masks=np.repeat(self._masks(), config.rows).astype(held),
             code_masks=np.repeat(code_masks, config.rows).astype(held),
             places=places,
             targets=self._targets * config.rows,
-            owing=owing * config.rows,
+            lasts=lasts * config.rows,
             picks=_pick_codes(config),
+            **_stored(weight, config),
         )
 
     def _filled(self, weight: Array) -> Array:
-        """Return weights with those that fill tiles, if tiles are read in squares."""
+        """Return weights with those that fill tiles."""
         core = self._core
         shape = core.row_blocks * core.rows, core.column_blocks * core.columns
-        if not core.squares or weight.shape == shape:
+        if weight.shape == shape:
             return np.ascontiguousarray(weight)
         filled = np.full(shape, core.fill, weight.dtype)
         filled[: weight.shape[0], : weight.shape[1]] = weight
@@ -312,6 +317,7 @@ class Words:
                 partial=np.zeros(words, layer.activation.dtype),
                 held=np.zeros(len(layer.masks), held),
                 counts=np.zeros(core.levels + 3, np.int64),
+                changes=np.zeros(words, held),
                 owed=np.zeros(core.leaves, np.int64),
             )
             if layer.bank.dtype == np.int32:
@@ -320,7 +326,7 @@ class Words:
             return now.counts, now.owed
 
         blocks = self._schedule.token_blocks * core.row_blocks
-        counts, owed = zip(*_side_by_side(walk, blocks), strict=True)
+        counts, owed = zip(*side_by_side(walk, blocks), strict=True)
         return seen, sum(counts), sum(owed)
 
     def _bank(self) -> Array:
@@ -420,7 +426,7 @@ def integer_sums(operands: Operands) -> NDArray[np.int32]:
     """Return what `Words.sums` would, for integers, which may be added in any order."""
     weight, activation = operands.weight, operands.activation
     sums = np.empty((len(activation), len(weight)), np.int32)
-    _side_by_side(partial(_dot_products, weight, activation, sums), len(weight))
+    side_by_side(partial(_dot_products, weight, activation, sums), len(weight))
     return sums
 
 
@@ -466,6 +472,16 @@ def _pick_codes(config: ArrayConfig) -> NDArray[np.uint16]:
         index = patterns(config.group).index(tuple(sign * t for t in trits)) if sign else 0
         codes.append((sign != 0) | (sign < 0) << 1 | index << 2)
     return np.array(codes, np.uint16)
+
+
+def _stored(weight: Array, config: ArrayConfig) -> dict[str, Any]:
+    """Return `stored` and `stored_mask` of `_Layer`, in words as wide as tiles allow."""
+    size = weight.itemsize
+    word = np.dtype(np.uint64)
+    if config.columns * size % word.itemsize:
+        word = np.dtype(f"u{size}")
+    mask = np.full(word.itemsize // size, (1 << config.weight_bits) - 1, f"u{size}")
+    return {"stored": weight.view(word), "stored_mask": mask.view(word)[0]}
 
 
 def _counting(typing_context: Any, count: Any, new: Any, old: Any, mask: Any) -> Any:
@@ -619,18 +635,30 @@ def _dot_products(weight: Array, activation: Array, sums: Array, start: int, end
 
 
 @_compiled
+def _weight_changes(c: _Core, layer: _Layer, row_block: int, after_none: bool) -> Any:
+    """Return the bits of the weight register that change as the tiles of a row block come."""
+    stored, mask = layer.stored, layer.stored_mask
+    width = stored.shape[1] // c.column_blocks
+    count = np.uint64(0)
+    for row in range(row_block * c.rows, (row_block + 1) * c.rows):
+        line = stored[row]
+        for at in range(width, len(line)):
+            count = _counted(count, line[at], np.uint64(line[at - width]), mask)
+        before = stored[row - c.rows, len(line) - width :]  # of the first row block: the last one's
+        for at in range(width):
+            old = np.uint64(0) if after_none else np.uint64(before[at])
+            count = _counted(count, line[at], old, mask)
+    return count
+
+
+@_compiled
 def _put_numbers(c: _Core, layer: _Layer, row: int, column: int, now: _Now) -> None:
     """Put the tile that begins at a row and column into `now.tile`, number by number."""
-    weight = layer.weight[row : row + c.rows, column : column + c.columns]
-    rows, columns = weight.shape
-    if rows < c.rows or columns < c.columns:
-        for target in layer.targets:
-            now.tile[target : target + c.rows] = c.fill
     # Column by column: to gather bytes is four times as fast as to scatter words.
-    for at in range(columns):
-        words = now.tile[layer.targets[at] : layer.targets[at] + rows]
-        for place in range(len(words)):
-            words[place] = weight[place, at]
+    for at in range(c.columns):
+        words = now.tile[layer.targets[at] : layer.targets[at] + c.rows]
+        for place in range(c.rows):
+            words[place] = layer.weight[row + place, column + at]
 
 
 @_compiled
@@ -648,7 +676,7 @@ def _put_squares(c: _Core, layer: _Layer, row: int, column: int, now: _Now) -> N
 
 @_compiled
 def _load_tile(c: _Core, layer: _Layer, row_block: int, column_block: int, now: _Now) -> None:
-    """Put a tile into the array; count the bits of its register that change."""
+    """Put a tile into the array; count the bits of picks, and of what terms owe, that change."""
     if c.squares:
         _put_squares(c, layer, row_block * c.rows, column_block * c.columns, now)
     else:
@@ -662,25 +690,42 @@ def _load_tile(c: _Core, layer: _Layer, row_block: int, column_block: int, now: 
                     digits = digits * 3 + int(now.tile[trit * every + at]) + 1
                 now.picks[at] = layer.picks[digits]
         now.counts[-1] += _hold(_PLAIN, now.picks, now.negative, layer.code_masks, now.codes)
-    else:
-        now.counts[-1] += _hold(_PLAIN, now.tile, now.negative, layer.code_masks, now.codes)
     if c.owed == _PLAIN:
         return
-    for term in range(c.inputs):
-        place = layer.places[term] * c.rows
-        codes = now.codes[layer.owing[term] : layer.owing[term] + c.rows]
-        negative = now.negative[place : place + c.rows]
-        changed = _counted(0, 0, negative[0], 0)
-        for row in range(len(codes)):
-            minus = codes[row] >> 1 & 1  # of trits and picks alike
-            changed = _counted(changed, minus, negative[row], 1)
-            negative[row] = minus
-        now.owed[layer.places[term]] += changed
-    if c.owed == _CARRY:
-        # Where a last term is missing, the one before it is the last.
-        last = layer.places[c.inputs - 1] * c.rows
-        for place in layer.places[c.inputs :] * c.rows:
-            now.negative[place : place + c.rows] = now.negative[last : last + c.rows]
+    if c.owed == _SIGN:
+        _owe(now.codes, True, now)
+    else:
+        at = layer.targets[-1]
+        last = now.tile[at : at + c.rows]
+        for place in layer.lasts:
+            same = now.tile[place : place + c.rows]
+            for row in range(c.rows):
+                same[row] = last[row]
+        _owe(now.tile[-len(now.negative) :], False, now)
+
+
+@_compiled
+def _owe(signs: Array, are_picks: bool, now: _Now) -> None:
+    """Take over which terms owe a correction; count the changes of each."""
+    negative, changes = now.negative, now.changes
+    if are_picks:
+        for at in range(len(negative)):
+            minus = int(signs[at]) >> 1 & 1  # what is no pick may be a float
+            changes[at] = _counted(changes[at], minus, negative[at], 1)
+            negative[at] = minus
+    else:
+        for at in range(len(negative)):
+            minus = signs[at] < 0
+            changes[at] = _counted(changes[at], minus, negative[at], 1)
+            negative[at] = minus
+
+
+@_compiled
+def _sum_up(c: _Core, now: _Now) -> None:
+    """Add the changes of what terms owe to the counts, before they are too many for a word."""
+    for place in range(c.leaves):
+        now.owed[place] += now.changes[place * c.rows : (place + 1) * c.rows].sum()
+    now.changes[:] = 0
 
 
 @_compiled
@@ -784,7 +829,7 @@ def _walk(
             _load_tile(c, layer, row_block, c.column_blocks - 1, now)
             _step(c, layer, last, c.column_blocks - 1, now, count)
             now.counts[:] = 0
-            now.owed[:] = 0
+            now.changes[:] = 0
         for block in range(max(0, start - 2), start):
             before, row_block = divmod(block, c.row_blocks)
             for token in range(before * c.batch, min((before + 1) * c.batch, c.tokens)):
@@ -798,7 +843,11 @@ def _walk(
         tokens = min(c.batch, c.tokens - first)
         index = c.column_blocks * (first * c.row_blocks + row_block * tokens)
         rows = slice(row_block * c.rows, (row_block + 1) * c.rows)
+        if count and c.owed != _SIGN:
+            now.counts[-1] += np.int64(_weight_changes(c, layer, row_block, block == 0))
         for column_block in range(c.column_blocks):
+            if c.owed != _PLAIN and column_block % _PIECE == 0:
+                _sum_up(c, now)
             _load_tile(c, layer, row_block, column_block, now)
             for token in range(tokens):
                 sums, word = seen.sums[first + token, rows], stored[block % 2, token]
@@ -807,18 +856,37 @@ def _walk(
                 if len(seen.held):
                     seen.held[index] = now.held
                     seen.negative[index] = now.negative
-                    seen.codes[index] = now.codes
+                    if c.owed == _SIGN:
+                        seen.codes[index] = now.codes
+                    else:
+                        for at in range(len(now.codes)):
+                            seen.codes[index, at] = _bits(now.tile[at])
                     seen.stored[index] = word
                 index += 1
+    _sum_up(c, now)
 
 
-def _side_by_side(work: Callable[[int, int], T], count: int) -> list[T]:
-    """Do pieces of a range on all processors; `work` leaves the interpreter alone.
+def side_by_side(work: Callable[[int, int], T], count: int) -> list[T]:
+    """Do pieces of a range on all processors.
 
     There are more pieces than processors, since these may have something else to do as well.
+
+    Parameters
+    ----------
+    work
+        Gets start and end of a piece; should leave the interpreter alone.
+    count
+        Length of the range.
     """
-    processors = os.cpu_count() or 1
-    size = -(-count // (4 * processors))
+    size = -(-count // (4 * (os.cpu_count() or 1)))
     pieces = [(start, min(start + size, count)) for start in range(0, count, size)]
-    with ThreadPoolExecutor(processors) as threads:
-        return list(threads.map(lambda piece: work(*piece), pieces))
+    return list(_threads(os.getpid()).map(lambda piece: work(*piece), pieces))
+
+
+@cache
+def _threads(process: int) -> ThreadPoolExecutor:
+    """Return the threads of a process: to start them takes longer than a small layer.
+
+    A process that is forked has none of those of its parent.
+    """
+    return ThreadPoolExecutor(os.cpu_count())
