@@ -65,6 +65,14 @@ def test_contenders_simulate_the_cycles_of_the_layer(name: str) -> None:
             assert (work.cycles, work.macs) == (JOB.cycles, JOB.macs)
 
 
+@pytest.mark.parametrize("name", ["int8-gemv", "memory-read"])
+def test_what_the_machine_can_do_has_no_cycles(name: str) -> None:
+    result = measured(name)
+    assert result.cycles_per_s is None
+    assert [work.macs for work in result.works] == 2 * [JOB.macs]
+    assert all(work.seconds > 0 for work in result.works)
+
+
 def hwsim(*options: object, **variables: str) -> "subprocess.CompletedProcess[str]":
     program = shutil.which("hwsim", path=str(Path(sys.executable).parent))
     assert program
