@@ -16,7 +16,14 @@ def test_words_are_decoded_in_turn(encoding: str) -> None:
     rng = np.random.default_rng(0)
     # All codes in every place: a third of them in order, the rest in any.
     codes = np.concatenate([np.arange(256), np.arange(256), rng.integers(0, 256, 100)])
-    words = np.stack([codes, np.roll(codes, 85), rng.permutation(codes)], axis=1).astype(np.uint8)
+    mixed = np.stack([codes, np.roll(codes, 85), rng.permutation(codes)], axis=1)
+    # Each illegal code by itself, too.
+    form = ENCODINGS[encoding]
+    wrong = np.flatnonzero(form.illegal)
+    alone = np.full((3, len(wrong), 3), np.argmin(form.illegal))
+    for place in range(3):
+        alone[place, :, place] = wrong
+    words = np.concatenate([mixed, alone.reshape(-1, 3)]).astype(np.uint8)
     sent: list[tuple[int, bool]] = []
     seen: list[int] = []
 
@@ -50,7 +57,6 @@ def test_words_are_decoded_in_turn(encoding: str) -> None:
 
     simulate(dut, bench)
     assert len(seen) == len(words)
-    form = ENCODINGS[encoding]
     trits = form.unpack(words)
     expected = [sum((t & 3) << 2 * p for p, t in enumerate(row)) for row in trits.tolist()]
     assert seen == expected
