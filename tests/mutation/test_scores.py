@@ -2,7 +2,6 @@ import pytest
 from mutation.blocks import BLOCKS
 from mutation.run import score
 
-
 UNSETTLED = ("repacker", "control")
 
 
