@@ -12,23 +12,24 @@ class AccumulatorBank(wiring.Component):
     """Memory with asynchronous reads, and a register behind it.
 
     A word is read in the cycle before that of its lanes' additions, so that a cycle holds one of
-    both only. What the lanes are just making of the same word goes past the memory.
+    both only. What the lanes are just making of the same word goes past the memory; whether they
+    do is known one cycle before.
 
     Parameters
     ----------
     config : ArrayConfig
-        `rows`, `batch` and `accumulator_bits` are used.
+        `rows`, `batch`, `accumulator_bits` and `broadcast_rows` are used.
 
     Members
     -------
     half, token : In
-        The word that is added to in the next cycle.
+        The word that is added to two cycles later.
     sums : Out(rows * accumulator_bits)
-        The word of the cycle before.
+        The word of two cycles before.
     next : In(rows * accumulator_bits)
         Its new value.
     write : In(1)
-        Write it.
+        That of the next cycle is to be written.
     result_half, result_token : In
         The word that is to be sent.
     result : Out(rows * accumulator_bits)
@@ -60,17 +61,24 @@ class AccumulatorBank(wiring.Component):
         result = memory.read_port(domain="comb")
         write = memory.write_port()
         sums = Signal.like(self.sums, reset_less=True)
-        address = Signal.like(read.addr, reset_less=True)
+        address = Signal.like(read.addr, reset_less=True)  # of what is being added to
+        ahead = Signal.like(read.addr)
+        writing = Signal()
         m.d.comb += [
-            read.addr.eq(self.token + Mux(self.half, batch, 0)),
+            ahead.eq(self.token + Mux(self.half, batch, 0)),
             self.sums.eq(sums),
             write.addr.eq(address),
             write.data.eq(self.next),
-            write.en.eq(self.write),
+            write.en.eq(writing),
             result.addr.eq(self.result_token + Mux(self.result_half, batch, 0)),
             self.result.eq(result.data),
         ]
-        m.d.sync += [address.eq(read.addr), sums.eq(read.data)]
-        with m.If(self.write & (address == read.addr)):
-            m.d.sync += sums.eq(self.next)
+        m.d.sync += [read.addr.eq(ahead), address.eq(read.addr), writing.eq(self.write)]
+        # A copy of the decision for the rows of every copy of the operands.
+        bits = self._config.operand_rows * self._config.accumulator_bits
+        for copy in range(self._config.operand_copies):
+            again = Signal(name=f"again_{copy}", attrs={"keep": 1})
+            part = slice(copy * bits, (copy + 1) * bits)
+            m.d.sync += again.eq(self.write & (ahead == read.addr))
+            m.d.sync += sums[part].eq(Mux(again, self.next[part], read.data[part]))
         return m

@@ -1,5 +1,7 @@
 """`ActivationBuffer`: keeps a token block for all its row blocks, while the next one arrives."""
 
+from typing import TypedDict
+
 from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -11,11 +13,20 @@ from hwsim.rtl.repacker import Repacker
 from hwsim.rtl.walker import Walker
 
 
-def activation_ram_shape(config: ArrayConfig) -> dict[str, int]:
-    """Return width and depth of the buffer's memory: two halves, each of `batch` tokens."""
+class RamShape(TypedDict):
+    """Parameters of a `BlockRam`."""
+
+    width: int
+    depth: int
+    registered: bool
+
+
+def activation_ram_shape(config: ArrayConfig) -> RamShape:
+    """Return what the buffer's memory is like: two halves, each of `batch` tokens."""
     return {
         "width": config.columns * config.activation_bits,
         "depth": 2 * config.batch * config.buffer_words,
+        "registered": bool(config.broadcast_stages),
     }
 
 
@@ -50,8 +61,8 @@ class ActivationBuffer(wiring.Component):
     read : In(1)
         The next step is being made: read its word.
     o : Out(columns * activation_bits)
-        The word, one cycle after `read` (two, if there are `broadcast_stages`); holds until the
-        next one.
+        The word, one cycle after `read`, and later by the `broadcast_stages`; holds until the next
+        one.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -151,7 +162,8 @@ class ActivationBuffer(wiring.Component):
         with m.Elif(arriving(index)):
             m.d.sync += self.available.eq(1)
 
-        # Many block RAMs are far apart: where there are stages for it, a register drives them.
+        # Many block RAMs are far apart: where there are stages for it, a register drives them, and
+        # one stands behind them.
         m.d["sync" if config.broadcast_stages else "comb"] += [
             ram.read.eq(self.read),
             ram.read_address.eq(self._address(half, index)),

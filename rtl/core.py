@@ -14,7 +14,7 @@ from hwsim.rtl.layouts import Command
 from hwsim.rtl.platform import add_repeated
 from hwsim.rtl.serializer import ResultSerializer, result_signature
 from hwsim.rtl.tile import WeightTile
-from hwsim.rtl.walker import Walker
+from hwsim.rtl.walker import Ahead, Walker, turns
 
 
 class Core(wiring.Component):
@@ -84,11 +84,15 @@ class Core(wiring.Component):
 
         # One layer at a time. A command is looked at in the cycle after that in which it is taken.
         command = Signal(Command, reset_less=True)
+        accept = Signal()
         taken = Signal()
         start = Signal()
-        m.d.comb += self.command.ready.eq(~self.busy)
-        m.d.sync += [taken.eq(self.command.valid & self.command.ready), start.eq(0)]
-        with m.If(self.command.valid & self.command.ready):
+        m.d.comb += [
+            self.command.ready.eq(~self.busy),
+            accept.eq(self.command.valid & self.command.ready),
+        ]
+        m.d.sync += [taken.eq(accept), start.eq(0)]
+        with m.If(accept):
             m.d.sync += [command.eq(self.command.payload), self.busy.eq(1), self.error.eq(0)]
         with m.If(taken):
             fine = (
@@ -101,26 +105,22 @@ class Core(wiring.Component):
             m.d.comb += [block.start.eq(start), block.command.eq(command)]
 
         # Weights: words are taken only for tiles of this layer.
-        word = Signal(range(config.tile_words))
-        last_word = Signal()
+        take_word = Signal()
+        _, last_word = turns(m, config.tile_words, take_word)
         m.d.comb += [
             decoder.i.payload.eq(self.weights.payload),
             decoder.i.valid.eq(self.weights.valid & tiles.active),
             self.weights.ready.eq(decoder.i.ready & tiles.active),
-            last_word.eq(word == config.tile_words - 1),
-            tiles.advance.eq(self.weights.valid & self.weights.ready & last_word),
+            take_word.eq(self.weights.valid & self.weights.ready),
+            tiles.advance.eq(take_word & last_word),
         ]
-        with m.If(self.weights.valid & self.weights.ready):
-            m.d.sync += word.eq(word + 1)
-        with m.If(tiles.advance):
-            m.d.sync += word.eq(0)
         with m.If(decoder.illegal):
             m.d.sync += self.error.eq(1)
         wiring.connect(m, decoder.o, tile.i)
         wiring.connect(m, wiring.flipped(self.activations), buffer.i)
 
-        # Steps. Where the next one is stands in registers, so that little lies between two steps;
-        # the walker is one further.
+        # Steps. What the next one is stands in registers, so that little lies between two steps; the
+        # walker is one or two further.
         position = data.StructLayout(
             {
                 "first": 1,  # of the column blocks of its row block
@@ -128,11 +128,13 @@ class Core(wiring.Component):
                 "begins_tile": 1,
                 "half": 1,  # of the bank
                 "token": steps.token.shape(),
+                "index": buffer.index.shape(),  # of its activations, in their half of the buffer
+                "ends_half": 1,  # of the buffer
             }
         )
-        ahead = Signal(position)
-        following = Signal(position, reset_less=True)
-        walking = Signal()
+        m.submodules.ahead = ahead = Ahead(position)
+        here = ahead.i.payload
+        following, walking = ahead.o.payload, ahead.o.valid
         half = Signal()
         index = Signal.like(buffer.index)
         occupied = Array([Signal(name="occupied_0"), Signal(name="occupied_1")])
@@ -140,54 +142,50 @@ class Core(wiring.Component):
         weights_there = Signal()
         step = Signal()
         m.d.comb += [
-            ahead.first.eq(steps.first_column),
-            ahead.last.eq(steps.last_column),
-            ahead.begins_tile.eq(steps.first_token),
-            ahead.half.eq(half),
-            ahead.token.eq(steps.token),
-            steps.advance.eq(steps.active & (step | ~walking)),
+            here.first.eq(steps.first_column),
+            here.last.eq(steps.last_column),
+            here.begins_tile.eq(steps.first_token),
+            here.half.eq(half),
+            here.token.eq(steps.token),
+            here.index.eq(index),
+            here.ends_half.eq(steps.last_token & steps.last_column & steps.last_row),
+            ahead.i.valid.eq(steps.active),
+            steps.advance.eq(steps.active & ahead.i.ready),
             room.eq(~(following.begins_tile & following.first) | ~occupied[following.half]),
             weights_there.eq(~following.begins_tile | tile.available),
             step.eq(walking & room & weights_there & buffer.available),
+            ahead.o.ready.eq(step),
             tile.take.eq(step & following.begins_tile),
-            buffer.index.eq(index),
-            buffer.last.eq(steps.last_token & steps.last_column & steps.last_row),
-            buffer.load.eq(steps.advance),
+            buffer.index.eq(ahead.following.index),
+            buffer.last.eq(ahead.following.ends_half),
+            buffer.load.eq(ahead.load),
             buffer.read.eq(step),
         ]
         with m.If(steps.advance):
-            m.d.sync += [walking.eq(1), following.eq(ahead)]
             # index = token * column_blocks + column_block, without a multiplication
             m.d.sync += index.eq(index + command.column_blocks)
             with m.If(steps.last_token):
                 m.d.sync += index.eq(steps.column + 1)
                 with m.If(steps.last_column):
                     m.d.sync += [index.eq(0), half.eq(~half)]
-        with m.Elif(step):
-            m.d.sync += walking.eq(0)
         with m.If(step):
             m.d.sync += occupied[following.half].eq(1)
         with m.If(serializer.freed):
             m.d.sync += occupied[serializer.half].eq(0)
 
         # Operands, then the lanes, then the bank. What a step is travels beside its data.
-        valid, about = step, following
-        activations = buffer.o
+        valid, before, about = step, following, following
         for stage in range(config.step_latency - 1):
-            if config.broadcast_stages and stage == config.broadcast_stages:
-                # The register stands close to the memory; its copies, close to their lanes.
-                activations = Signal.like(buffer.o, name="fetched", reset_less=True)
-                with m.If(valid):
-                    m.d.sync += activations.eq(buffer.o)
             if stage == 1 + config.broadcast_stages:
-                prepared = LANES[config.lane].prepare(config, activations)
+                prepared = LANES[config.lane].prepare(config, buffer.o)
                 operands = copies_of(prepared, config)
                 with m.If(valid):
                     m.d.sync += [copy.eq(prepared) for copy in operands]
             next_valid = Signal(name=f"valid_{stage + 1}")
             next_about = Signal.like(about, name=f"about_{stage + 1}", reset_less=True)
             m.d.sync += [next_valid.eq(valid), next_about.eq(about)]
-            before, valid, about = about, next_valid, next_about
+            earlier, before, before_valid = before, about, valid
+            valid, about = next_valid, next_about
         sums = [
             add_repeated(
                 m,
@@ -208,10 +206,10 @@ class Core(wiring.Component):
             for row in range(config.rows)
         ]
         m.d.comb += [
-            bank.half.eq(before.half),
-            bank.token.eq(before.token),
+            bank.half.eq(earlier.half),
+            bank.token.eq(earlier.token),
             bank.next.eq(Cat(sums)),
-            bank.write.eq(valid),
+            bank.write.eq(before_valid),
             serializer.finished.eq(valid & about.last),
         ]
 
@@ -226,7 +224,7 @@ class Core(wiring.Component):
             m.d.sync += self.busy.eq(0)
 
         m.d.comb += [
-            counters.begin.eq(taken),
+            counters.begin.eq(accept),
             counters.busy.eq(self.busy),
             counters.step.eq(step),
             counters.walking.eq(walking),

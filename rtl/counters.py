@@ -1,6 +1,6 @@
 """`CycleCounters`: the causes of `hwsim.activity.Cycles`, counted where they happen."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,7 +14,7 @@ class CycleCounters(wiring.Component):
     Members
     -------
     begin : In(1)
-        A command was accepted in the cycle before, which was the first: this is the second.
+        A command is being accepted: this is the first cycle.
     busy : In(1)
         A layer is being run.
     step : In(1)
@@ -43,24 +43,44 @@ class CycleCounters(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Count the first cause that fits."""
+        """Count the first cause that fits.
+
+        What a cycle with a step to make was is decided in it and counted in the next one, so that
+        no counter waits for the decision. The others, the last ones among them, are counted at
+        once: when `busy` falls, all counts are there.
+        """
         m = Module()
+        counts = {
+            name: Signal(32, name=f"{name}_count", reset_less=True) for name in ("total", *CAUSES)
+        }
+        m.d.comb += [getattr(self, name).eq(count) for name, count in counts.items()]
+
         filled = Signal()  # there was a step
-        with m.If(self.begin):
-            m.d.sync += [getattr(self, cause).eq(0) for cause in CAUSES]
-            m.d.sync += [self.total.eq(2), self.fill_drain.eq(2), filled.eq(0)]
-        with m.Elif(self.busy):
-            m.d.sync += self.total.eq(self.total + 1)
-            with m.If(self.step):
-                m.d.sync += [self.compute.eq(self.compute + 1), filled.eq(1)]
-            with m.Elif(~filled | ~self.walking):
-                m.d.sync += self.fill_drain.eq(self.fill_drain + 1)
-            with m.Elif(~self.room):
-                m.d.sync += self.result_stall.eq(self.result_stall + 1)
-            with m.Elif(~self.weights):
-                m.d.sync += self.weight_stall.eq(self.weight_stall + 1)
-            with m.Elif(~self.activations):
-                m.d.sync += self.activation_stall.eq(self.activation_stall + 1)
-            with m.Else():
-                m.d.sync += self.fill_drain.eq(self.fill_drain + 1)
+        was = {cause: Signal(name=f"was_{cause}") for cause in CAUSES}
+        m.d.sync += [flag.eq(0) for flag in was.values()]
+        with m.If(self.step):
+            m.d.sync += [was["compute"].eq(1), filled.eq(1)]
+        with m.Elif(~self.walking):
+            pass
+        with m.Elif(~filled):
+            m.d.sync += was["fill_drain"].eq(1)
+        with m.Elif(~self.room):
+            m.d.sync += was["result_stall"].eq(1)
+        with m.Elif(~self.weights):
+            m.d.sync += was["weight_stall"].eq(1)
+        with m.Else():
+            m.d.sync += was["activation_stall"].eq(1)
+
+        now = {"total": self.busy, "fill_drain": self.busy & ~self.walking}
+        for name, count in counts.items():
+            with m.If(now.get(name, 0) | was.get(name, 0)):
+                m.d.sync += count.eq(count + 1)
+
+        # The clear comes from a register, that of a reset too.
+        clear, begun = Signal(init=1), Signal()
+        m.d.sync += [clear.eq(self.begin), begun.eq(self.begin)]
+        with m.If(clear):
+            m.d.sync += [filled.eq(0), *(count.eq(0) for count in counts.values())]
+            # Two cycles are over by then, that of the acceptance and this one.
+            m.d.sync += [counts[name].eq(Cat(0, begun)) for name in ("total", "fill_drain")]
         return m

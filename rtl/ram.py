@@ -15,10 +15,15 @@ module {name}(
     input clk,
     input write, input [{address}:0] write_address, input [{data}:0] write_data,
     input read, input [{address}:0] read_address, output reg [{data}:0] read_data);
-  reg [{data}:0] words [0:{last}];
+  (* no_rw_check *) reg [{data}:0] words [0:{last}];
   always @(posedge clk) if (write) words[write_address] <= write_data;
-  always @(posedge clk) if (read) read_data <= words[read_address];
-endmodule
+{read}endmodule
+"""
+_READ = "  always @(posedge clk) if (read) read_data <= words[read_address];\n"
+_REGISTERED_READ = """\
+  reg [{data}:0] word;
+  always @(posedge clk) if (read) word <= words[read_address];
+  always @(posedge clk) read_data <= word;
 """
 
 
@@ -26,10 +31,15 @@ def _address_bits(depth: int) -> int:
     return max(1, (depth - 1).bit_length())
 
 
-def block_ram_verilog(*, width: int, depth: int) -> str:
+def block_ram_verilog(*, width: int, depth: int, registered: bool) -> str:
     """Return the module that an emitted design instantiates for a `BlockRam`."""
+    read = _REGISTERED_READ.format(data=width - 1) if registered else _READ
     return _VERILOG.format(
-        name=RAM_MODULE, address=_address_bits(depth) - 1, data=width - 1, last=depth - 1
+        name=RAM_MODULE,
+        address=_address_bits(depth) - 1,
+        data=width - 1,
+        last=depth - 1,
+        read=read,
     )
 
 
@@ -42,6 +52,8 @@ class BlockRam(wiring.Component):
     ----------
     width, depth : int
         Bits of a word, and words.
+    registered : bool
+        Whether a register stands behind the read port, which is slow: block RAMs have one inside.
 
     Members
     -------
@@ -50,10 +62,11 @@ class BlockRam(wiring.Component):
     read, read_address : In
         Read port.
     read_data : Out(width)
-        The word, one cycle after `read`; holds until the next one.
+        The word, one cycle after `read` (two, if `registered`); holds until the next one.
     """
 
-    def __init__(self, *, width: int, depth: int):
+    def __init__(self, *, width: int, depth: int, registered: bool):
+        self._registered = registered
         self._width = width
         self._depth = depth
         address_bits = _address_bits(depth)
@@ -92,6 +105,6 @@ class BlockRam(wiring.Component):
             write.data.eq(self.write_data),
             read.en.eq(self.read),
             read.addr.eq(self.read_address),
-            self.read_data.eq(read.data),
         ]
+        m.d["sync" if self._registered else "comb"] += self.read_data.eq(read.data)
         return m

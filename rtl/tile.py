@@ -8,6 +8,7 @@ from hwsim.config import ArrayConfig
 from hwsim.rtl.decoder import decoded_signature
 from hwsim.rtl.lanes import LANES, RECODER_MODULE, Recoder
 from hwsim.rtl.platform import add_repeated
+from hwsim.rtl.walker import turns
 
 
 class WeightTile(wiring.Component):
@@ -64,25 +65,23 @@ class WeightTile(wiring.Component):
             Signal(config.tile_row_bits, name=f"current_{row}", reset_less=True)
             for row in range(config.rows)
         ]
-        word = Signal(range(config.tile_words))
         full = Signal()
         swap = Signal()
         accept = Signal()
+        word, last_word = turns(m, config.tile_words, accept)
         completing = Signal()
         m.d.comb += [
             self.i.ready.eq(~full | swap),
             accept.eq(self.i.valid & self.i.ready),
-            completing.eq(accept & (word == config.tile_words - 1)),
+            completing.eq(accept & last_word),
             self.available.eq((full & ~swap) | completing),
         ]
         m.d.comb += [port.eq(row) for port, row in zip(self.weights, current, strict=True)]
         m.d.sync += swap.eq(self.take)
         with m.If(swap):
             m.d.sync += full.eq(0)
-        with m.If(accept):
-            m.d.sync += word.eq(word + 1)
         with m.If(completing):
-            m.d.sync += [word.eq(0), full.eq(1)]
+            m.d.sync += full.eq(1)
 
         # Both what fills a tile and what swaps them come later where operands do: it is the same
         # tile after that, and the wires to all its registers start at registers of their own.

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.hdl import Const, Module, Mux, ShapeLike, Signal, Value
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwsim.rtl.layouts import Command
@@ -61,6 +61,71 @@ class Loop(wiring.Component):
             with m.If(self.start | self.last):
                 m.d.sync += [self.index.eq(0), left.eq(self.count)]
                 m.d.sync += [self.first.eq(1), self.last.eq(self.single)]
+        return m
+
+
+def turns(m: Module, count: int, advance: Value) -> tuple[Signal, Signal]:
+    """Count from 0 to `count` - 1 and again; return the number, and whether it is the last one."""
+    index = Signal(range(count))
+    last = Signal(init=count == 1)
+    with m.If(advance):
+        m.d.sync += [index.eq(Mux(last, 0, index + 1)), last.eq(index + 2 == count)]
+        with m.If(last):
+            m.d.sync += last.eq(count == 1)
+    return index, last
+
+
+class Ahead(wiring.Component):
+    """Keeps what a source has next in a register, and what comes then in a second one.
+
+    So neither side waits for a decision of the other one: `i.ready` is a register, and `o` is one.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        What passes.
+
+    Members
+    -------
+    i, o : In, Out(stream of shape)
+        An item leaves one cycle after it came, or later.
+    load : Out(1)
+        `o.payload` is another one, `following`, from the next cycle on.
+    following : Out(shape)
+        See there.
+    """
+
+    def __init__(self, shape: ShapeLike):
+        self._shape = shape
+        super().__init__(
+            {
+                "i": In(stream.Signature(shape)),
+                "o": Out(stream.Signature(shape)),
+                "load": Out(1),
+                "following": Out(shape),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Shift."""
+        m = Module()
+        shown = Signal(self._shape, reset_less=True)
+        spare = Signal(self._shape, reset_less=True)
+        spare_valid = Signal()
+        m.d.comb += [
+            self.i.ready.eq(~spare_valid),
+            self.load.eq((self.o.ready | ~self.o.valid) & (spare_valid | self.i.valid)),
+            self.following.eq(Mux(spare_valid, spare, self.i.payload)),
+            self.o.payload.eq(shown),
+        ]
+        with m.If(self.o.ready | ~self.o.valid):
+            m.d.sync += [self.o.valid.eq(self.load), spare_valid.eq(0)]
+        with m.Elif(self.i.valid):
+            m.d.sync += spare_valid.eq(1)
+        with m.If(self.load):
+            m.d.sync += shown.eq(self.following)
+        with m.If(~spare_valid):
+            m.d.sync += spare.eq(self.i.payload)
         return m
 
 
