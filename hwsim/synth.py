@@ -14,7 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from hwsim import ccu2c, pnr, yosys
+from hwsim import ccu2c, dp16kd, pnr, yosys
 from hwsim.cache import cached
 from hwsim.config import ArrayConfig
 from hwsim.errors import InputError
@@ -314,22 +314,23 @@ def _map(design: Design, config: ArrayConfig, name: str) -> Path:
     """Return the folder with netlist and statistics of a design, made now unless it is there."""
     target = TARGETS[name]
     first, last = _script(design, config, target), _finish(design)
-    source = Path(ccu2c.__file__).read_text() if name == "ecp5" else ""
+    passes = (ccu2c, dp16kd) if name == "ecp5" else ()
+    sources = [Path(module.__file__).read_text() for module in passes]
 
     def build(folder: Path) -> Path:
         (folder / "design.il").write_text(design.rtlil)
         (folder / "design.v").write_text(design.verilog)
         yosys.run(first, folder=folder)
         mapped = json.loads((folder / "mapped.json").read_text())
-        if name == "ecp5":
-            ccu2c.pack(mapped)
+        for module in passes:
+            module.pack(mapped)
         (folder / "packed.json").write_text(json.dumps(mapped))
         yosys.run(last, folder=folder)
         for file in ("mapped.json", "packed.json"):
             (folder / file).unlink()
         return folder
 
-    return cached("synth", "", (first, last, source, design.rtlil, design.verilog), build)
+    return cached("synth", "", (first, last, *sources, design.rtlil, design.verilog), build)
 
 
 def _route(core: Path, seed: int) -> pnr.Route:
