@@ -119,8 +119,8 @@ class Core(wiring.Component):
         wiring.connect(m, decoder.o, tile.i)
         wiring.connect(m, wiring.flipped(self.activations), buffer.i)
 
-        # Steps. What the next one is stands in registers, so that little lies between two steps; the
-        # walker is one or two further.
+        # Steps. What the next one is stands in registers, so that little lies between two of them;
+        # the walker is one or two further.
         position = data.StructLayout(
             {
                 "first": 1,  # of the column blocks of its row block

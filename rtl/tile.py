@@ -65,23 +65,19 @@ class WeightTile(wiring.Component):
             Signal(config.tile_row_bits, name=f"current_{row}", reset_less=True)
             for row in range(config.rows)
         ]
-        full = Signal()
+        free = Signal(init=1)  # the next tile is not complete, or is being swapped
         swap = Signal()
         accept = Signal()
         word, last_word = turns(m, config.tile_words, accept)
         completing = Signal()
         m.d.comb += [
-            self.i.ready.eq(~full | swap),
-            accept.eq(self.i.valid & self.i.ready),
+            self.i.ready.eq(free),
+            accept.eq(self.i.valid & free),
             completing.eq(accept & last_word),
-            self.available.eq((full & ~swap) | completing),
+            self.available.eq(~free | completing),
         ]
         m.d.comb += [port.eq(row) for port, row in zip(self.weights, current, strict=True)]
-        m.d.sync += swap.eq(self.take)
-        with m.If(swap):
-            m.d.sync += full.eq(0)
-        with m.If(completing):
-            m.d.sync += full.eq(1)
+        m.d.sync += [swap.eq(self.take), free.eq(~self.available | self.take)]
 
         # Both what fills a tile and what swaps them come later where operands do: it is the same
         # tile after that, and the wires to all its registers start at registers of their own.

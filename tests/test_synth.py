@@ -2,11 +2,12 @@
 
 import shutil
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 
-from hwsim import ccu2c, pnr
+from hwsim import ccu2c, dp16kd, pnr
 from hwsim.config import ArrayConfig
 from hwsim.errors import InputError
 from hwsim.layer import Layer
@@ -124,6 +125,48 @@ def test_a_table_that_would_change_the_carry_stays_where_it_is() -> None:
     netlist = carry_cell(ADD, parity, [5, 6, 7, "0"])
     before = repr(netlist)
     assert ccu2c.pack(netlist) == 0
+    assert repr(netlist) == before
+
+
+def block_ram(*, enable: str = "1", clock: int = 2, reader: int = 20) -> dict[str, Any]:
+    """One DP16KD of which two outputs of port B, nets 10 and 11, are read by registers."""
+    directions = {"CLK": "input", "DI": "input", "LSR": "input", "Q": "output"}
+    cells: dict[str, Any] = {
+        "ram": {
+            "type": "DP16KD",
+            "parameters": {"REGMODE_A": "NOREG", "REGMODE_B": "NOREG"},
+            "connections": {f"DO{s}{n}": [100 + n] for s in "AB" for n in range(18)}
+            | {"DOB3": [10], "DOB4": [11], "CLKA": [2], "CLKB": [2], "OCEA": ["0"], "OCEB": ["0"]},
+            "port_directions": {f"DO{s}{n}": "output" for s in "AB" for n in range(18)}
+            | dict.fromkeys(("CLKA", "CLKB", "OCEA", "OCEB"), "input"),
+        }
+    }
+    for d, mux in ((10, "1 "), (11, enable)):
+        cells[f"register_{d}"] = {
+            "type": "TRELLIS_FF",
+            "parameters": {"CEMUX": mux},
+            "connections": {"CLK": [clock], "DI": [d], "LSR": ["0"], "Q": [d + 10]},
+            "port_directions": directions,
+        }
+    ports = {"out": {"direction": "output", "bits": [20, 21, reader]}}
+    return {"modules": {"m": {"ports": ports, "cells": cells}}}
+
+
+def test_registers_behind_a_block_ram_move_into_it() -> None:
+    netlist = block_ram()
+    assert dp16kd.pack(netlist) == 2
+    cells = netlist["modules"]["m"]["cells"]
+    assert list(cells) == ["ram"]
+    assert cells["ram"]["parameters"] == {"REGMODE_A": "NOREG", "REGMODE_B": "OUTREG"}
+    nets = cells["ram"]["connections"]
+    assert (nets["DOB3"], nets["DOB4"], nets["OCEB"]) == ([20], [21], ["1"])
+
+
+@pytest.mark.parametrize("other", [{"enable": "CE"}, {"clock": 3}, {"reader": 11}], ids=str)
+def test_registers_that_do_more_stay_behind_a_block_ram(other: dict[str, Any]) -> None:
+    netlist = block_ram(**other)
+    before = repr(netlist)
+    assert dp16kd.pack(netlist) == 0
     assert repr(netlist) == before
 
 

@@ -85,7 +85,7 @@ _REGISTERS = np.dtype(
             *("weight_offered", "weights_taken", "activation_offered", "activations_taken"),
             *("results_taken", "sink_free"),
             # of the decoder and the tile
-            *("decoded", "word", "full", "swap"),
+            *("decoded", "word", "free"),
             # of the activation buffer: its walker, the repacker, then its halves
             *("taking_token", "taking_left", "taking_half", "mid_block", "level", "final", "left"),
             *("last_token", "writing_half", "using_half"),
@@ -132,11 +132,10 @@ def _run(c: _Core, s: Any, log: Log) -> int:
         running = cycle >= c.sizes.start
 
         # Weights: decoder and tile.
-        tile_ready = s.full == 0 or s.swap == 1
-        tile_accepts = s.decoded == 1 and tile_ready
+        tile_accepts = s.decoded == 1 and s.free == 1
         completing = tile_accepts and s.word == c.sizes.tile_words - 1
-        tile_available = (s.full == 1 and s.swap == 0) or completing
-        decoder_ready = s.decoded == 0 or tile_ready
+        tile_available = s.free == 0 or completing
+        decoder_ready = s.decoded == 0 or s.free == 1
         weight_taken = running and s.weight_offered == 1 and decoder_ready
 
         # Activations: repacker and buffer.
@@ -204,14 +203,11 @@ def _run(c: _Core, s: Any, log: Log) -> int:
         # The clock edge. Weights:
         if decoder_ready:
             s.decoded = weight_taken
-        if s.swap == 1:
-            s.full = 0
         if tile_accepts:
             s.word += 1
         if completing:
             s.word = 0
-            s.full = 1
-        s.swap = step and first_token
+        s.free = not tile_available or (step and first_token)
         if weight_taken:
             s.weights_taken += 1
             s.weight_offered = 0
@@ -312,6 +308,7 @@ class Control:
         self._state = np.zeros(1, _REGISTERS).view(np.recarray)
         state = self._state[0]
         state.taking_left = state.tokens_left = state.sent_tokens_left = self._core.tokens
+        state.free = 1
         state.left = self._core.sizes.in_features
         state.rows_left = self._core.out_features
 

@@ -12,6 +12,7 @@ from hwsim.rtl.repacker import Repacker
 from hwsim.rtl.serializer import ResultSerializer
 from hwsim.rtl.tile import WeightTile
 from hwsim.rtl.top import Top
+from hwsim.rtl.walker import Ahead
 
 
 @pytest.mark.parametrize("encoding", ["1bit", "2bit", "base3", None])
@@ -37,6 +38,30 @@ def test_weight_decoder(encoding: str | None, tmp_path: Path) -> None:
     c.claim("a word inside is offered", dut.o.valid == (inside != 0))
     c.claim("what can be taken is not refused", dut.i.ready == (~dut.o.valid | dut.o.ready))
     c.claim("only words that are taken are illegal", dut.illegal == (accepted & illegal))
+    prove(c, folder=tmp_path)
+
+
+def test_ahead(tmp_path: Path) -> None:
+    c = Contract()
+    c.m.submodules.dut = dut = Ahead(2)
+    c.free(dut.i.payload, dut.i.valid, dut.o.ready)
+
+    steady(c, "item", valid=dut.o.valid, ready=dut.o.ready, payload=dut.o.payload)
+    inside = conserved(
+        c,
+        "item",
+        i_items=[dut.i.payload],
+        i_count=dut.i.valid & dut.i.ready,
+        o_items=[dut.o.payload],
+        o_count=dut.o.valid & dut.o.ready,
+        capacity=2,
+    )
+    c.claim("an item inside is offered", dut.o.valid == (inside != 0))
+    c.claim("what can be taken is not refused", dut.i.ready == (inside != 2))
+    loaded, following = Signal(), Signal(2)
+    c.m.d.sync += [loaded.eq(dut.load), following.eq(dut.following)]
+    c.claim("what is loaded was named", ~loaded | (dut.o.payload == following))
+    c.claim("no other item is shown", ~dut.load | dut.o.ready | ~dut.o.valid)
     prove(c, folder=tmp_path)
 
 
