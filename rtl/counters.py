@@ -1,6 +1,6 @@
 """`CycleCounters`: the causes of `hwsim.activity.Cycles`, counted where they happen."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -60,16 +60,15 @@ class CycleCounters(wiring.Component):
         m.d.sync += [flag.eq(0) for flag in was.values()]
         with m.If(self.step):
             m.d.sync += [was["compute"].eq(1), filled.eq(1)]
-        with m.Elif(~self.walking):
-            pass
-        with m.Elif(~filled):
-            m.d.sync += was["fill_drain"].eq(1)
-        with m.Elif(~self.room):
-            m.d.sync += was["result_stall"].eq(1)
-        with m.Elif(~self.weights):
-            m.d.sync += was["weight_stall"].eq(1)
-        with m.Else():
-            m.d.sync += was["activation_stall"].eq(1)
+        with m.Elif(self.walking):
+            with m.If(~filled):
+                m.d.sync += was["fill_drain"].eq(1)
+            with m.Elif(~self.room):
+                m.d.sync += was["result_stall"].eq(1)
+            with m.Elif(~self.weights):
+                m.d.sync += was["weight_stall"].eq(1)
+            with m.Else():
+                m.d.sync += was["activation_stall"].eq(1)
 
         now = {"total": self.busy, "fill_drain": self.busy & ~self.walking}
         for name, count in counts.items():
@@ -77,10 +76,11 @@ class CycleCounters(wiring.Component):
                 m.d.sync += count.eq(count + 1)
 
         # The clear comes from a register, that of a reset too.
-        clear, begun = Signal(init=1), Signal()
+        clear = Signal(init=1)
+        begun = Signal()
         m.d.sync += [clear.eq(self.begin), begun.eq(self.begin)]
         with m.If(clear):
             m.d.sync += [filled.eq(0), *(count.eq(0) for count in counts.values())]
             # Two cycles are over by then, that of the acceptance and this one.
-            m.d.sync += [counts[name].eq(Cat(0, begun)) for name in ("total", "fill_drain")]
+            m.d.sync += [counts[name].eq(begun << 1) for name in ("total", "fill_drain")]
         return m
