@@ -230,7 +230,6 @@ class Core(wiring.Component):
             counters.walking.eq(walking),
             counters.room.eq(room),
             counters.weights.eq(weights_there),
-            counters.activations.eq(buffer.available),
         ]
         m.d.comb += [self.cycles[name].eq(getattr(counters, name)) for name in ("total", *CAUSES)]
         return m

@@ -21,8 +21,8 @@ class CycleCounters(wiring.Component):
         A step enters the lanes.
     walking : In(1)
         There are steps to be made.
-    room, weights, activations : In(1)
-        What the next step needs is there.
+    room, weights : In(1)
+        What the next step needs is there; it needs nothing else but its activations.
     total, and one of each cause : Out(32)
         Counts; they hold after the layer until the next `begin`.
     """
@@ -36,7 +36,6 @@ class CycleCounters(wiring.Component):
                 "walking": In(1),
                 "room": In(1),
                 "weights": In(1),
-                "activations": In(1),
                 "total": Out(32),
                 **{cause: Out(32) for cause in CAUSES},
             }
