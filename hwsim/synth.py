@@ -279,7 +279,8 @@ def _script(design: Design, config: ArrayConfig, target: Target) -> str:
     """Return the Yosys script that maps a design; the lane stays a module, mapped once.
 
     So does the buffer's memory, for which there are no models to simulate. Without block RAMs it is
-    a black box.
+    a black box. Equal registers are merged, unless they themselves are to be kept: that their wires
+    are, does not help the copies that the wires need.
     """
     no_dsp = " -nodsp" if not config.is_ternary and target.dsp else ""
     ram = f"setattr -mod -set keep_hierarchy 1 {RAM_MODULE}\n" if design.verilog else ""
@@ -289,6 +290,10 @@ def _script(design: Design, config: ArrayConfig, target: Target) -> str:
 read_rtlil design.il
 read_verilog design.v
 {ram}setattr -mod -set keep_hierarchy 1 {LANE_MODULE}
+proc
+opt_clean
+opt_dff
+setattr -set keep 1 a:keep %ci1 t:$*dff* %i
 {target.command}{no_dsp} -top {design.top}
 write_json mapped.json
 """

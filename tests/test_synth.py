@@ -44,6 +44,15 @@ def test_a_ternary_core_takes_no_dsp_block_and_a_lane_for_every_row(ecp5: SynthR
     assert ecp5.lanes_only.count("ff") >= 6 * 8 + 2 * 16
 
 
+def test_synthesis_keeps_the_copies_of_a_register() -> None:
+    one = synthesize(SMALL.replace(broadcast_rows=2), "ecp5")
+    two = synthesize(SMALL.replace(broadcast_rows=1), "ecp5")
+    operand_bits = SMALL.columns * SMALL.activation_bits
+    assert two.lanes_only.count("ff") == one.lanes_only.count("ff") + operand_bits
+    assert two.core.count("ff") >= one.core.count("ff") + operand_bits + 1  # a swap, too
+    assert two.core.count("lut") <= 1.02 * one.core.count("lut")
+
+
 def test_counts_by_hand() -> None:
     cells = {"LUT4": 10, "CCU2C": 3, "TRELLIS_FF": 7, "TRELLIS_DPR16X4": 2, "PFUMX": 5}
     found = Resources("ecp5", 4, cells).as_dict()
