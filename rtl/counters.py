@@ -69,10 +69,15 @@ class CycleCounters(wiring.Component):
             with m.Else():
                 m.d.sync += was["activation_stall"].eq(1)
 
-        now = {"total": self.busy, "fill_drain": self.busy & ~self.walking}
-        for name, count in counts.items():
-            with m.If(now.get(name, 0) | was.get(name, 0)):
-                m.d.sync += count.eq(count + 1)
+        walked = Signal()
+        draining = Signal()
+        m.d.sync += walked.eq(self.walking)
+        m.d.comb += draining.eq(self.busy & ~self.walking)
+        # Where both come together, two cycles are counted: the total is always that of the causes.
+        m.d.sync += counts["total"].eq(counts["total"] + walked + draining)
+        for cause, flag in was.items():
+            with m.If(flag | draining if cause == "fill_drain" else flag):
+                m.d.sync += counts[cause].eq(counts[cause] + 1)
 
         # The clear comes from a register, that of a reset too.
         clear = Signal(init=1)
