@@ -36,11 +36,14 @@ def _pack(module: dict[str, Any]) -> int:
             pins = [ram["connections"][f"DO{side}{place}"] for place in range(18)]
             read = [pin for pin in pins if readers[pin[0]]]
             clock = ram["connections"][f"CLK{side}"]
-            names = [registers.get(pin[0]) for pin in read]
-            if not read or not all(
-                name and readers[pin[0]] == 1 and cells[name]["connections"]["CLK"] == clock
-                for pin, name in zip(read, names, strict=True)
-            ):
+            names = [
+                registers[pin[0]]
+                for pin in read
+                if readers[pin[0]] == 1
+                and pin[0] in registers
+                and cells[registers[pin[0]]]["connections"]["CLK"] == clock
+            ]
+            if not read or len(names) < len(read):
                 continue
             for pin, name in zip(read, names, strict=True):
                 pin[:] = cells.pop(name)["connections"]["Q"]
@@ -52,5 +55,5 @@ def _pack(module: dict[str, Any]) -> int:
 
 def _is_plain(register: Cell) -> bool:
     """Return whether a register takes its input at every edge, and is never set or reset."""
-    enabled = register["parameters"]["CEMUX"].strip() == "1"
-    return enabled and register["connections"].get("LSR", ["0"]) == ["0"]
+    always = register["parameters"]["CEMUX"].strip() == "1"
+    return always and bool(register["connections"].get("LSR", ["0"]) == ["0"])

@@ -4,6 +4,7 @@ Yosys maps the core and, by themselves, its lanes; nextpnr places and routes. Al
 than a moment is kept in the user's cache folder, under a key of everything that went into it.
 """
 
+import inspect
 import json
 import shutil
 import subprocess
@@ -320,7 +321,7 @@ def _map(design: Design, config: ArrayConfig, name: str) -> Path:
     target = TARGETS[name]
     first, last = _script(design, config, target), _finish(design)
     passes = (ccu2c, dp16kd) if name == "ecp5" else ()
-    sources = [Path(module.__file__).read_text() for module in passes]
+    sources = [inspect.getsource(module) for module in passes]
 
     def build(folder: Path) -> Path:
         (folder / "design.il").write_text(design.rtlil)
