@@ -7,7 +7,10 @@ mutant as it runs on the design.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import import_module
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from amaranth.lib import wiring
@@ -18,8 +21,21 @@ from hwsim.engines.stalls import Stalls
 from hwsim.rtl.core import Core
 from hwsim.rtl.decoder import WeightDecoder
 
+FOLDER = Path(__file__).parents[1] / "rtl"
+
 Call = tuple[str, str, tuple[Any, ...]]
 """Module of `tests/rtl`, function, arguments."""
+
+
+@cache
+def _module(name: str) -> ModuleType:
+    """Import a module of `tests/rtl`, by its file: the name `rtl` is that of the hardware, too."""
+    spec = spec_from_file_location(f"mutated_{name}", FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @dataclass(frozen=True)
@@ -49,7 +65,7 @@ class Block:
     def check(self) -> None:
         """Run all tests; an AssertionError is what kills a mutant."""
         for module, function, arguments in self.tests:
-            test = getattr(import_module(f"rtl.{module}"), function)
+            test = getattr(_module(module), function)
             test(*arguments)
 
 
@@ -82,17 +98,16 @@ def _decoder(encoding: str) -> Block:
 
 
 def _repacker() -> Block:
-    from rtl.test_repacker import fixed
-
-    return Block(fixed, [("test_repacker", "test_packets_of_all_lengths", ())])
+    return Block(
+        _module("test_repacker").fixed, [("test_repacker", "test_packets_of_all_lengths", ())]
+    )
 
 
 def _core() -> Block:
-    from rtl.test_core import SMALL
-
+    small = _module("test_core").SMALL
     test = "test_layers_of_all_shapes_one_after_the_other"
     return Block(
-        lambda: Core(SMALL),
+        lambda: Core(small),
         [
             ("test_core", "test_bad_commands_and_codes_are_reported", ()),
             *(("test_core", test, (s,)) for s in (Stalls(), Stalls(0.5, 1), Stalls(0.8, 2))),
