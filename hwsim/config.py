@@ -287,6 +287,11 @@ class ArrayConfig(BaseModel):
         return TRIT_BITS if self.is_ternary else self.activation_bits
 
     @property
+    def filling_weight(self) -> int:
+        """Weight in the places of a tile that no weight of the layer has: `1bit` has no zero."""
+        return int(self.weight_encoding == "1bit")
+
+    @property
     def decoded_byte_bits(self) -> int:
         """Width of one byte of the weight stream, decoded."""
         return TRITS_PER_BYTE[self.weight_encoding] * TRIT_BITS if self.weight_encoding else 8

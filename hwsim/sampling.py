@@ -172,8 +172,8 @@ class _Blocks:
         They are filled as a tile is: with the code of zero, which for 1bit is that of +1.
         """
         rows = self._config.rows
-        fill = int(self._config.weight_encoding == "1bit")
-        found = np.full((len(blocks) * rows, weight.shape[1]), fill, weight.dtype)
+        shape = len(blocks) * rows, weight.shape[1]
+        found = np.full(shape, self._config.filling_weight, weight.dtype)
         for place, block in enumerate(blocks):
             first = block % self._count * rows
             part = weight[first : first + rows]

@@ -5,7 +5,6 @@ activations, so their cycles and counts together are not those of the layer in o
 what so many commands to the array take.
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -54,11 +53,6 @@ class Part:
 def executor_for(engine: str, jobs: int) -> Executor:
     """Return what runs so many parts side by side: threads, or processes if they must be."""
     return ThreadPoolExecutor(jobs) if engine in THREADED else ProcessPoolExecutor(jobs)
-
-
-def processors() -> int:
-    """Return the processors that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def part_of(layer: Layer, operands: Operands, rows: slice) -> tuple[Layer, Operands]:

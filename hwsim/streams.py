@@ -8,6 +8,7 @@ Streams come, and go, in pieces of a few MB: memory does not grow with the layer
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +25,7 @@ PIECE = 1 << 21
 
 
 def weight_pieces(weight: NDArray[np.generic], schedule: Schedule) -> Iterator[Words]:
-    """Give the weight stream of one token block, piece by piece: `weight_words`, cut between tiles.
-
-    Parameters
-    ----------
-    weight
-        Shape (out_features, in_features), of the numbers that the lane takes.
-    schedule
-        Of the layer.
-    """
+    """Give what `weight_words` returns, for the same parameters, cut between tiles."""
     rows, columns = schedule.config.rows, schedule.config.columns
     tiles = max(1, PIECE // (rows * columns))
     # Whole row blocks; if not even one fits, a part of it.
@@ -47,15 +40,7 @@ def weight_pieces(weight: NDArray[np.generic], schedule: Schedule) -> Iterator[W
 
 
 def activation_pieces(activation: NDArray[np.generic], schedule: Schedule) -> Iterator[Words]:
-    """Give the activation stream, piece by piece: `activation_words`, cut between tokens.
-
-    Parameters
-    ----------
-    activation
-        Shape (tokens, in_features), of the numbers that the lane takes.
-    schedule
-        Of the layer.
-    """
+    """Give what `activation_words` returns, for the same parameters, cut between tokens."""
     tokens = max(1, PIECE // schedule.in_features)
     for token in range(0, schedule.tokens, tokens):
         yield activation_words(activation[token : token + tokens], schedule)
@@ -73,7 +58,9 @@ def weight_words(weight: NDArray[np.generic], schedule: Schedule) -> Words:
     """
     config = schedule.config
     rows, columns = config.rows, config.columns
-    tiles = _padded(weight, schedule.row_blocks * rows, schedule.column_blocks * columns)
+    tiles = padded(
+        weight, rows=schedule.row_blocks * rows, columns=schedule.column_blocks * columns
+    )
     tiles = tiles.reshape(schedule.row_blocks, rows, schedule.column_blocks, columns)
     tiles = tiles.swapaxes(1, 2)
     if config.weight_encoding is None:
@@ -81,6 +68,14 @@ def weight_words(weight: NDArray[np.generic], schedule: Schedule) -> Words:
     else:
         packed = ENCODINGS[config.weight_encoding].pack(tiles.astype(np.int8, copy=False))
     return _as_words(packed.reshape(-1, config.tile_bytes), config.weight_bus_bits)
+
+
+def padded(numbers: NDArray[Any], *, rows: int, columns: int, fill: int = 0) -> NDArray[Any]:
+    """Return an array with the rows and columns that it lacks; itself, if it lacks none."""
+    lacking = [(0, rows - numbers.shape[0]), (0, columns - numbers.shape[1])]
+    if any(after for _, after in lacking):
+        numbers = np.pad(numbers, lacking, constant_values=fill)
+    return np.ascontiguousarray(numbers)
 
 
 def activation_words(activation: NDArray[np.generic], schedule: Schedule) -> Words:
@@ -203,10 +198,6 @@ def _parts(sums: NDArray[np.generic], schedule: Schedule) -> Iterator[NDArray[np
             yield block[:, first : min(first + most, whole)].reshape(len(block), -1, rows)
         if whole < schedule.out_features:
             yield block[:, None, whole:]
-
-
-def _padded(array: NDArray[np.generic], rows: int, columns: int) -> NDArray[np.generic]:
-    return np.pad(array, [(0, rows - array.shape[0]), (0, columns - array.shape[1])])
 
 
 def _as_words(packets: NDArray[np.uint8], bus_bits: int) -> Words:

@@ -65,11 +65,12 @@ def bench(
             return found
 
         measurements = measured(names, job)
+        names = [m.contender for m in measurements]
         if not measurements:
             raise InputError("; ".join(f"{name}: {reason}" for name, reason in absent.items()))
         if page is not None:
             sizes = [
-                (size, measured([n for n in names if n in bench.GROWING if n not in absent], size))
+                (size, measured([name for name in names if name in bench.GROWING], size))
                 for size in job.sizes()
             ]
     if page is not None:

@@ -241,7 +241,8 @@ def simulate(
         if split is None:
             run = engines.run(data, array, **options)
         else:
-            from hwsim.split import describe_split, executor_for, joined, processors, run_split
+            from hwsim.split import describe_split, executor_for, joined, run_split
+            from hwsim.threads import processors
 
             with executor_for(engine, jobs or min(split, processors())) as executor:
                 parts = run_split(data, array, parts=split, executor=executor, **options)

@@ -57,29 +57,20 @@ struct Supply {
   int64_t latency, period, burst_bytes, word_bytes;
 };
 
-struct Source {
+struct Port {
   Supply supply;
-  const uint8_t *words; // those from number `start` up to `end` of the stream
-  int64_t start, end;
+  uint8_t *words; // those from number `start` up to `end` of the stream, or room for them
+  int64_t start, end, ended; // whether nothing comes after these words
   Draws draws;
   int64_t taken;
-  int32_t offering, ended; // nothing comes after these words
-};
-
-struct Sink {
-  Supply supply;
-  uint8_t *words; // room for those from number `start` up to `end` of the stream
-  int64_t start, end;
-  Draws draws;
-  int64_t taken, free;
-  int32_t ended;
+  int64_t offering; // of a source
+  int64_t free;     // of a sink
 };
 
 struct Job {
   uint32_t command[5];
   uint32_t threshold;
-  Source weights, activations;
-  Sink results;
+  Port weights, activations, results;
   int64_t patience, cycle, moved;
   uint32_t error, compute, weight_stall, activation_stall, result_stall, fill_drain;
 };
@@ -114,7 +105,7 @@ int64_t after(const Supply &s, int64_t bursts, int64_t cycle, int64_t free) {
 }
 
 template <size_t bits>
-void offer(Source &source, cxxrtl::value<bits> &data, cxxrtl::value<1> &valid, const Job &job) {
+void offer(Port &source, cxxrtl::value<bits> &data, cxxrtl::value<1> &valid, const Job &job) {
   if (!source.offering && source.taken < source.end &&
       job.cycle >= arrival(source.supply, source.taken)) {
     source.offering = !source.draws.below(job.threshold, job.cycle);
@@ -124,7 +115,7 @@ void offer(Source &source, cxxrtl::value<bits> &data, cxxrtl::value<1> &valid, c
   valid.data[0] = source.offering;
 }
 
-bool accept(Source &source, bool ready) {
+bool accept(Port &source, bool ready) {
   bool taken = source.offering && ready;
   if (taken) {
     source.offering = 0;
@@ -134,9 +125,7 @@ bool accept(Source &source, bool ready) {
 }
 
 // Whether a port needs other words, or other room, before the next cycle.
-template <typename Port> bool used_up(const Port &port) {
-  return port.taken == port.end && !port.ended;
-}
+bool used_up(const Port &port) { return port.taken == port.end && !port.ended; }
 
 } // namespace
 
@@ -156,7 +145,7 @@ int hwsim_run(void *handle, Job *job, int64_t cycles) {
     offer(job->weights, core.p_s__axis__weight__tdata, core.p_s__axis__weight__tvalid, *job);
     offer(job->activations, core.p_s__axis__activation__tdata,
           core.p_s__axis__activation__tvalid, *job);
-    Sink &sink = job->results;
+    Port &sink = job->results;
     bool ready = job->cycle >= opening(begun(sink.supply, sink.taken), sink.free) &&
                  !sink.draws.below(job->threshold, job->cycle);
     core.p_m__axis__result__tready.data[0] = ready;

@@ -7,13 +7,11 @@ in every step. Cycles are those of the schedule.
 """
 
 import ctypes
-import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +25,10 @@ from hwsim.gates.netlist import Netlist
 from hwsim.operands import float_sums
 from hwsim.predict import predict_cycles
 from hwsim.schedule import Schedule
-from hwsim.streams import Words, as_sent
+from hwsim.streams import Words, as_sent, padded
+from hwsim.threads import processors, side_by_side
 
 Array = NDArray[Any]
-T = TypeVar("T")
 
 _SEGMENT_STEPS = 1 << 14
 """Steps that are prepared together, if a row block has no more."""
@@ -70,17 +68,16 @@ def run(
     code = _compiled(gates, schedule.config.columns, high)
     words = np.concatenate(list(stimulus.weight_pieces()))
     started = time.perf_counter()
-    with ThreadPoolExecutor(_threads()) as pool:
-        weights = _Weights(schedule, gates, code, words, pool)
-        evaluation = _Evaluation(stimulus, code, weights.codes, kinds=1 + high, samples=samples)
-        fault = ""
-        sums = np.zeros((schedule.tokens, schedule.out_features), evaluation.result_type)
-        if not weights.illegal:
-            for segment in _segments(schedule):
-                fault = evaluation.run(segment, pool, sums)
-                if fault:
-                    break
-                progress(segment.end)
+    weights = _Weights(schedule, gates, code, words)
+    evaluation = _Evaluation(stimulus, code, weights.codes, kinds=1 + high, samples=samples)
+    fault = ""
+    sums = np.zeros((schedule.tokens, schedule.out_features), evaluation.result_type)
+    if not weights.illegal:
+        for segment in _segments(schedule):
+            fault = evaluation.run(segment, sums)
+            if fault:
+                break
+            progress(segment.end)
     cycles = predict_cycles(schedule)
     finished = time.perf_counter()
     return Observed(
@@ -140,17 +137,9 @@ class _Weights:
         How often each code follows each other one, in all decoders and recoders together.
     """
 
-    def __init__(
-        self,
-        schedule: Schedule,
-        gates: Netlists,
-        code: _Compiled,
-        words: Words,
-        pool: ThreadPoolExecutor,
-    ) -> None:
+    def __init__(self, schedule: Schedule, gates: Netlists, code: _Compiled, words: Words) -> None:
         self._schedule = schedule
         self._library = code.library
-        self._pool = pool
         config = schedule.config
         self.decoder = self._pairs(gates.decoder, words, words.shape[1])
         self.illegal = bool(self.decoder[:, code.illegal != 0].any())
@@ -205,8 +194,7 @@ class _Weights:
             words=words,
             lanes=lanes,
         )
-        _in_parts(
-            self._pool,
+        side_by_side(
             lambda start, end: self._library.hwsim_replace(ctypes.byref(job), start, end),
             len(rows),
         )
@@ -238,7 +226,7 @@ class _Weights:
                 )
                 return found
 
-            for found in _in_parts(self._pool, count, len(sequence) - 1):
+            for found in side_by_side(count, len(sequence) - 1):
                 pairs += times * found.astype(np.int64)
         return pairs
 
@@ -290,11 +278,15 @@ class _Evaluation:
         self._codes = codes
         self._shared, self._lane = code.shared, code.lane
         columns = schedule.column_blocks * config.columns
-        self._activations = _filled(stimulus.operands.activation, (schedule.tokens, columns), 0)
-        # What fills a tile is zero, which 1bit does not have.
-        fill = int(config.weight_encoding == "1bit")
-        padded = schedule.row_blocks * config.rows, columns
-        self._weights = _filled(stimulus.operands.weight, padded, fill)
+        self._activations = padded(
+            stimulus.operands.activation, rows=schedule.tokens, columns=columns
+        )
+        self._weights = padded(
+            stimulus.operands.weight,
+            rows=schedule.row_blocks * config.rows,
+            columns=columns,
+            fill=config.filling_weight,
+        )
         # The last row is what registers hold before the first step: 0.
         by_step = self._activations.reshape(-1, config.columns)
         self._activation_rows = _in_words(np.pad(by_step, [(0, 1), (0, 0)]))
@@ -304,7 +296,7 @@ class _Evaluation:
         self._sums_before = np.zeros((self._groups, kernel.GROUP), np.uint64)
         self._sums_of = self._sums_before  # room for those of a segment
         self._bank = np.zeros((self._groups, 2, config.batch, kernel.GROUP), np.uint32)
-        threads = range(_threads())
+        threads = range(processors())
         self._lane_counters = [
             np.zeros((self._groups, code.lane.counter_count, kinds, kernel.GROUP), np.uint64)
             for _ in threads
@@ -321,7 +313,7 @@ class _Evaluation:
             np.int32 if config.lane != "fp16" else f"<f{config.accumulator_bits // 8}"
         )
 
-    def run(self, segment: _Segment, pool: ThreadPoolExecutor, outputs: Array) -> str:
+    def run(self, segment: _Segment, outputs: Array) -> str:
         """Evaluate a segment and fill in its outputs; return what is wrong, or nothing."""
         schedule, config = self._schedule, self._schedule.config
         steps = segment.end - segment.start
@@ -334,13 +326,13 @@ class _Evaluation:
         activation, tile, first = (np.append(b, a).astype(np.int32) for b, a in before)
         self._before = (activation[-1], tile[-1], first[-1])
         first = first.astype(np.uint8)
-        sums = self._sums(segment, pool)
+        sums = self._sums(segment)
 
         pairs = -(-steps // kernel.BLOCK_STEPS) * self._groups
         threads = len(self._lane_counters)
         limits = [pairs * i // threads for i in range(threads + 1)]
 
-        def evaluate(thread: int) -> int:
+        def evaluate(thread: int, _: int) -> int:
             job = kernel.Job(
                 activations=self._activation_rows.ctypes.data,
                 activation_index=activation.ctypes.data,
@@ -358,7 +350,7 @@ class _Evaluation:
                 self._library.hwsim_run(ctypes.byref(job), limits[thread], limits[thread + 1])
             )
 
-        wrong = [place for place in pool.map(evaluate, range(threads)) if place >= 0]
+        wrong = [place for place in side_by_side(evaluate, threads) if place >= 0]
         if wrong:
             lane, step = divmod(wrong[0], steps + 1)
             row = (segment.first_block + block[step - 1]) * config.rows + lane
@@ -377,7 +369,7 @@ class _Evaluation:
         into[:, : found.shape[1]] = self._numbers(found)
         return ""
 
-    def _sums(self, segment: _Segment, pool: ThreadPoolExecutor) -> NDArray[np.uint64]:
+    def _sums(self, segment: _Segment) -> NDArray[np.uint64]:
         """Return accumulator and, 32 bits above it, next.
 
         Shape (groups of lanes, the step before + steps, lanes of a group).
@@ -411,8 +403,7 @@ class _Evaluation:
             batch=config.batch,
             half=segment.half,
         )
-        _in_parts(
-            pool,
+        side_by_side(
             lambda start, end: self._library.hwsim_exact(ctypes.byref(job), start, end),
             self._groups,
         )
@@ -500,25 +491,7 @@ def _float_codes(weights: Array, activations: Array, schedule: Schedule) -> NDAr
     return codes
 
 
-def _filled(numbers: Array, shape: tuple[int, int], fill: int) -> Array:
-    """Return an array with what it lacks in rows and columns."""
-    lacking = [(0, more - there) for more, there in zip(shape, numbers.shape, strict=True)]
-    if any(after for _, after in lacking):
-        numbers = np.pad(numbers, lacking, constant_values=fill)
-    return np.ascontiguousarray(numbers)
-
-
 def _in_words(rows: Array) -> Array:
     """Return rows of numbers as rows of bytes, filled up to whole 64-bit words."""
     as_bytes = np.ascontiguousarray(rows).view(np.uint8)
     return np.ascontiguousarray(np.pad(as_bytes, [(0, 0), (0, -as_bytes.shape[1] % 8)]))
-
-
-def _in_parts(pool: ThreadPoolExecutor, work: Callable[[int, int], T], count: int) -> list[T]:
-    """Do equal parts of a range on all processors."""
-    limits = [count * part // _threads() for part in range(_threads() + 1)]
-    return list(pool.map(work, limits[:-1], limits[1:]))
-
-
-def _threads() -> int:
-    return len(os.sched_getaffinity(0))

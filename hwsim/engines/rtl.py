@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -72,29 +71,17 @@ class _Supply(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_int64) for name in Supply._fields)
 
 
-class _Source(ctypes.Structure):
+class _Port(ctypes.Structure):
     _fields_ = (
         ("supply", _Supply),
         ("words", ctypes.c_void_p),
         ("start", ctypes.c_int64),
         ("end", ctypes.c_int64),
+        ("ended", ctypes.c_int64),
         ("draws", ctypes.c_uint64),
         ("taken", ctypes.c_int64),
-        ("offering", ctypes.c_int32),
-        ("ended", ctypes.c_int32),
-    )
-
-
-class _Sink(ctypes.Structure):
-    _fields_ = (
-        ("supply", _Supply),
-        ("words", ctypes.c_void_p),
-        ("start", ctypes.c_int64),
-        ("end", ctypes.c_int64),
-        ("draws", ctypes.c_uint64),
-        ("taken", ctypes.c_int64),
+        ("offering", ctypes.c_int64),
         ("free", ctypes.c_int64),
-        ("ended", ctypes.c_int32),
     )
 
 
@@ -102,9 +89,9 @@ class _Job(ctypes.Structure):
     _fields_ = (
         ("command", ctypes.c_uint32 * 5),
         ("threshold", ctypes.c_uint32),
-        ("weights", _Source),
-        ("activations", _Source),
-        ("results", _Sink),
+        ("weights", _Port),
+        ("activations", _Port),
+        ("results", _Port),
         ("patience", ctypes.c_int64),
         ("cycle", ctypes.c_int64),
         ("moved", ctypes.c_int64),
@@ -120,7 +107,7 @@ class _Job(ctypes.Structure):
 class _Stream:
     """What a port moves, a piece at a time: words of a source, or room for those of a sink."""
 
-    def __init__(self, port: _Source | _Sink, pieces: Iterator[Words]):
+    def __init__(self, port: _Port, pieces: Iterator[Words]):
         self._port = port
         self._pieces = pieces
         self._piece: Words | None = None
@@ -191,16 +178,16 @@ def run(stimulus: Stimulus, *, progress: Callable[[int], None] = lambda steps: N
     with _loading:
         library = _load(schedule.config.unlimited)
 
-    def at(port: str) -> dict[str, Any]:
+    def at(port: str) -> _Port:
         supply = _Supply(*stimulus.supply(port))
-        return {"supply": supply, "draws": stalls.start(PORTS.index(port))}
+        return _Port(supply=supply, draws=stalls.start(PORTS.index(port)))
 
     job = _Job(
         command=(ctypes.c_uint32 * 5)(*schedule.command),
         threshold=stalls.threshold,
-        weights=_Source(**at("weight")),
-        activations=_Source(**at("activation")),
-        results=_Sink(**at("result")),
+        weights=at("weight"),
+        activations=at("activation"),
+        results=at("result"),
         patience=stimulus.patience,
     )
     results = Results(schedule)

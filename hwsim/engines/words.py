@@ -19,13 +19,11 @@ Row blocks are walked side by side: where one begins, the words hold what the la
 before left there, and the bank what the row block before that did. Compiled with numba.
 """
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import product
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
@@ -38,10 +36,11 @@ from hwsim.config import ArrayConfig, tree_levels
 from hwsim.groups import patterns, sum_bits
 from hwsim.operands import Operands
 from hwsim.schedule import Schedule
+from hwsim.streams import padded
+from hwsim.threads import side_by_side
 from hwsim.toggles import Toggles
 
 Array = NDArray[Any]
-T = TypeVar("T")
 
 _compiled = njit(cache=True, nogil=True)
 
@@ -184,8 +183,7 @@ class Words:
             owed=_OWED.get(config.lane, _PLAIN),
             accumulator_mask=(1 << config.accumulator_bits) - 1,
             wide=is_float and config.accumulator_bits == 32,
-            # Without a zero, what fills a tile has the code of +1.
-            fill=int(config.weight_encoding == "1bit"),
+            fill=config.filling_weight,
             squares=operands.weight.dtype == np.int8
             and config.rows % _SQUARE == config.columns % _SQUARE == 0,
             row_blocks=schedule.row_blocks,
@@ -209,7 +207,12 @@ class Words:
         lasts = (group - 1 << levels) + places[np.unique([terms - 1, *ends])]
         code_masks = np.zeros((1 if self._core.owed == _SIGN else group) << levels, np.int64)
         code_masks[self._codes] = (1 << config.weight_bits * (config.group or 1)) - 1
-        weight = self._filled(operands.weight)
+        weight = padded(
+            operands.weight,
+            rows=self._core.row_blocks * config.rows,
+            columns=self._core.column_blocks * config.columns,
+            fill=config.filling_weight,
+        )
         self._layer = _Layer(
             weight=weight.astype(np.float32) if is_float else weight,
             activation=activation,
@@ -222,16 +225,6 @@ class Words:
             picks=_pick_codes(config),
             **_stored(weight, config),
         )
-
-    def _filled(self, weight: Array) -> Array:
-        """Return weights with those that fill tiles."""
-        core = self._core
-        shape = core.row_blocks * core.rows, core.column_blocks * core.columns
-        if weight.shape == shape:
-            return np.ascontiguousarray(weight)
-        filled = np.full(shape, core.fill, weight.dtype)
-        filled[: weight.shape[0], : weight.shape[1]] = weight
-        return filled
 
     def sums(self) -> Array:
         """Return the sums, shape (tokens, out_features): int32, float16, or a wide float32."""
@@ -864,29 +857,3 @@ def _walk(
                     seen.stored[index] = word
                 index += 1
     _sum_up(c, now)
-
-
-def side_by_side(work: Callable[[int, int], T], count: int) -> list[T]:
-    """Do pieces of a range on all processors.
-
-    There are more pieces than processors, since these may have something else to do as well.
-
-    Parameters
-    ----------
-    work
-        Gets start and end of a piece; should leave the interpreter alone.
-    count
-        Length of the range.
-    """
-    size = -(-count // (4 * (os.cpu_count() or 1)))
-    pieces = [(start, min(start + size, count)) for start in range(0, count, size)]
-    return list(_threads(os.getpid()).map(lambda piece: work(*piece), pieces))
-
-
-@cache
-def _threads(process: int) -> ThreadPoolExecutor:
-    """Return the threads of a process: to start them takes longer than a small layer.
-
-    A process that is forked has none of those of its parent.
-    """
-    return ThreadPoolExecutor(os.cpu_count())

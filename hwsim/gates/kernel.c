@@ -227,8 +227,9 @@ typedef struct {
 INLINE static void replace_rows(const replace_job *task, int64_t from_bits, int64_t start,
                                 int64_t end) {
   const uint32_t *restrict table = task->table;
-  const int64_t to_bits = task->to_bits, fields = task->fields, lanes = task->lanes, groups = (lanes + GROUP - 1) / GROUP;
-  const int64_t words = task->words, step = lanes ? GROUP : 1;
+  const int64_t to_bits = task->to_bits, fields = task->fields, words = task->words;
+  const int64_t lanes = task->lanes, groups = (lanes + GROUP - 1) / GROUP;
+  const int64_t step = lanes ? GROUP : 1;
   for (int64_t row = start; row < end; row++) {
     const uint8_t *bytes = task->from + row * task->from_stride;
     uint64_t *out = task->to + row * words;

@@ -58,10 +58,6 @@ class ExactJob(ctypes.Structure):
     )
 
 
-Cell = tuple[int, tuple[bool, ...]]
-"""What a cell computes: a truth table with 0 for all inputs 0; which inputs all lanes share."""
-
-
 class ReplaceJob(ctypes.Structure):
     """`replace_job` of kernel.c."""
 
@@ -77,6 +73,10 @@ class ReplaceJob(ctypes.Structure):
         ("words", ctypes.c_int64),
         ("lanes", ctypes.c_int64),
     )
+
+
+Cell = tuple[int, tuple[bool, ...]]
+"""What a cell computes: a truth table with 0 for all inputs 0; which inputs all lanes share."""
 
 
 @dataclass(frozen=True)

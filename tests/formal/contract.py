@@ -19,7 +19,18 @@ from amaranth.hdl import Cat, ClockDomain, Const, Module, Mux, Signal, Value, Va
 
 from hwsim import yosys
 
-_SCRIPT = """\
+TO_AND_GATES = """\
+opt -nodffe -nosdff
+techmap
+opt -nodffe -nosdff
+dfflegalize -cell $_DFF_P_ 01
+abc -g AND
+opt_clean
+aigmap
+"""
+"""Commands of Yosys after which a flat module can be written as AIGER."""
+
+_SCRIPT = f"""\
 read_rtlil design.il
 hierarchy -check -top top
 proc
@@ -28,13 +39,7 @@ opt_clean
 memory -nomap
 memory_map
 setattr -unset init w:* w:started %d
-opt -nodffe -nosdff
-techmap
-opt -nodffe -nosdff
-dfflegalize -cell $_DFF_P_ 01
-abc -g AND
-opt_clean
-aigmap
+{TO_AND_GATES}
 design -save both
 delete -output w:reached_*
 opt_clean

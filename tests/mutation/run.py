@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amaranth._unused import MustUse
-from formal.contract import abc, proved
+from formal.contract import TO_AND_GATES, abc, proved
 from mutation.blocks import BLOCKS, Block
 from mutation.mutants import Mutants
 from simulation import simulated_by
@@ -94,13 +94,7 @@ proc
 miter -equiv masked_gold masked_gate miter
 hierarchy -top miter
 flatten
-opt -nodffe -nosdff
-techmap
-opt -nodffe -nosdff
-dfflegalize -cell $_DFF_P_ 01
-abc -g AND
-opt_clean
-aigmap
+{to_and_gates}
 write_aiger -zinit miter.aig
 """
 
@@ -150,7 +144,9 @@ def equivalent(mutants: Mutants, number: int, *, settling: int = 1) -> bool:
     wrappers = "".join(_masked(mutants, name, settling) for name in ("gold", "gate"))
     (folder / "masked.v").write_text(wrappers)
     bits = len(mutants.mutations).bit_length()
-    yosys.run(_EQUIVALENT.format(bits=bits, number=number), folder=folder)
+    yosys.run(
+        _EQUIVALENT.format(bits=bits, number=number, to_and_gates=TO_AND_GATES), folder=folder
+    )
     said = abc("read_aiger miter.aig; orpos; strash; scorr; dc2; ps; pdr -T 20", folder=folder)
     return proved(said)
 
