@@ -189,9 +189,9 @@ class Failure:
 
 def contenders() -> dict[str, Contender]:
     """Return all contenders by name."""
-    from hwsim.bench import own, peers
+    from hwsim.bench import netlists, own, peers
 
-    return {c.name: c for c in (*own.CONTENDERS, *peers.CONTENDERS)}
+    return {c.name: c for c in (*own.CONTENDERS, *peers.CONTENDERS, *netlists.CONTENDERS)}
 
 
 def measure(names: list[str], job: Job, *, repeat: int) -> Iterator[str | Measurement | Failure]:

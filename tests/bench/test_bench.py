@@ -73,6 +73,27 @@ def test_what_the_machine_can_do_has_no_cycles(name: str) -> None:
     assert all(work.seconds > 0 for work in result.works)
 
 
+@pytest.mark.parametrize(
+    "name", ["icarus-netlist", pytest.param("verilator-netlist", marks=pytest.mark.slow)]
+)
+def test_a_netlist_is_run_and_its_sums_are_compared(name: str, tmp_path: Path) -> None:
+    contender = contenders()[name]
+    reason = contender.missing()
+    if reason is not None:
+        pytest.skip(reason)
+    run = contender.prepare(JOB, tmp_path)
+    work = run()
+    assert work.macs % TINY.columns == 0
+    assert work.macs > 0
+    vectors = tmp_path / "vectors.hex"
+    first, *others = vectors.read_text().splitlines()
+    # The highest bit that is 1 is of the first sum.
+    bits = int(first, 16) ^ 1 << int(first, 16).bit_length() - 1
+    vectors.write_text("\n".join([f"{bits:0{len(first)}x}", *others]))
+    with pytest.raises(RuntimeError, match=r"netlist: [1-9]\d* of \d+ cycles wrong"):
+        run()
+
+
 def hwsim(*options: object, **variables: str) -> "subprocess.CompletedProcess[str]":
     program = shutil.which("hwsim", path=str(Path(sys.executable).parent))
     assert program
