@@ -20,7 +20,7 @@ from hwsim.config import ArrayConfig
 from hwsim.layer import Layer
 from hwsim.predict import predict
 
-GROWING = ("hwsim-rtl", "hwsim-fast")
+GROWING = ("hwsim-rtl", "hwsim-fast", "hwsim-gates")
 """Contenders that are shown on a layer that grows."""
 
 

@@ -74,7 +74,11 @@ def simulate(
         bool, typer.Option("--check", help="compare the outputs with numpy; exit 1 if they differ")
     ] = False,
     output: Annotated[
-        Path | None, typer.Option(help="write the outputs as .npy", show_default=False)
+        Path | None,
+        typer.Option(
+            help="write the outputs as .npy: int32 sums before scales; of fp16 the real values",
+            show_default=False,
+        ),
     ] = None,
     vcd: Annotated[
         Path | None, typer.Option(help="write waveforms (pysim only)", show_default=False)
