@@ -7,7 +7,7 @@ is compared is work per second.
 
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -18,10 +18,15 @@ import numpy as np
 
 from hwsim.config import ArrayConfig
 from hwsim.layer import Layer
+from hwsim.models import ModelShape
 from hwsim.predict import predict
 
 GROWING = ("hwsim-rtl", "hwsim-fast", "hwsim-gates")
 """Contenders that are shown on a layer that grows."""
+
+MODEL = "bitnet-b1.58-2b-4t"
+WHOLE = ("hwsim-fast", "hwsim-fast-toggles", "hwsim-gates", "int8-gemv", "memory-read")
+"""The model that a page shows, and contenders that are fast enough for it."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,14 @@ class Job:
         parts = dict.fromkeys(max(1, blocks >> shift) for shift in range(4, 0, -1))
         smaller = [replace(self, out_features=part * self.config.rows) for part in parts]
         return [*smaller, self]
+
+
+def model_jobs(model: ModelShape, config: ArrayConfig, tokens: int) -> list[Job]:
+    """Return the linear layers of one block of a model, on one array that holds them all."""
+    config = config.for_in_features(model.longest_in_features)
+    return [
+        Job(config, linear.out_features, linear.in_features, tokens) for linear in model.linears
+    ]
 
 
 @dataclass(frozen=True)
@@ -165,10 +178,34 @@ class Measurement:
         return statistics.median(work.macs / work.seconds for work in self.works)
 
     @property
+    def median_s(self) -> float:
+        """Median time of a run."""
+        return statistics.median(work.seconds for work in self.works)
+
+    @property
     def spread(self) -> float:
         """Slowest run over fastest."""
         seconds = [work.seconds for work in self.works]
         return max(seconds) / min(seconds)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Contenders on the same work.
+
+    Attributes
+    ----------
+    what
+        The work, in words.
+    jobs
+        What each ran.
+    measurements
+        One a contender.
+    """
+
+    what: str
+    jobs: tuple[Job, ...]
+    measurements: tuple[Measurement, ...]
 
 
 @dataclass(frozen=True)
@@ -194,8 +231,22 @@ def contenders() -> dict[str, Contender]:
     return {c.name: c for c in (*own.CONTENDERS, *peers.CONTENDERS, *netlists.CONTENDERS)}
 
 
-def measure(names: list[str], job: Job, *, repeat: int) -> Iterator[str | Measurement | Failure]:
-    """Prepare each contender, then run all in turn, `repeat` times.
+def measure(
+    names: Sequence[str], jobs: Sequence[Job], *, repeat: int, rounds: int = 1
+) -> Iterator[str | Measurement | Failure]:
+    """Prepare each contender, then run all in turn.
+
+    Parameters
+    ----------
+    names
+        The contenders.
+    jobs
+        What each of them runs, one job after the other.
+    repeat
+        Runs of each.
+    rounds
+        How often a run does all jobs: blocks of a model, which have the same shapes. So the data of
+        one block is enough; it should be more than caches hold.
 
     Yields
     ------
@@ -212,7 +263,7 @@ def measure(names: list[str], job: Job, *, repeat: int) -> Iterator[str | Measur
             pools[name] = stack.enter_context(pool)
             yield f"{name}: build"
             try:
-                built[name] = pools[name].submit(_prepare, name, job, folder).result()
+                built[name] = pools[name].submit(_prepare, name, jobs, folder).result()
             except RuntimeError as error:
                 yield _failure(name, error)
         works: dict[str, list[Work]] = {name: [] for name in built}
@@ -220,7 +271,7 @@ def measure(names: list[str], job: Job, *, repeat: int) -> Iterator[str | Measur
             for name in list(works):
                 yield f"{name}: run {turn + 1} of {repeat}"
                 try:
-                    works[name].append(pools[name].submit(_run).result())
+                    works[name].append(pools[name].submit(_run, rounds).result())
                 except RuntimeError as error:
                     del works[name]
                     yield _failure(name, error)
@@ -235,10 +286,10 @@ def _failure(name: str, error: RuntimeError) -> Failure:
 
 # What follows runs in the contender's own process.
 
-_prepared: Callable[[], Work]
+_prepared: list[Callable[[], Work]]
 
 
-def _prepare(name: str, job: Job, folder: str) -> float:
+def _prepare(name: str, jobs: Sequence[Job], folder: str) -> float:
     global _prepared
     import os
     import time
@@ -247,12 +298,22 @@ def _prepare(name: str, job: Job, folder: str) -> float:
     os.environ["XDG_CACHE_HOME"] = folder
     contender = contenders()[name]
     started = time.perf_counter()
-    _prepared = contender.prepare(job, Path(folder))
+    _prepared = []
+    for index, job in enumerate(jobs):
+        place = Path(folder) / str(index)
+        place.mkdir()
+        _prepared.append(contender.prepare(job, place))
     return time.perf_counter() - started
 
 
-def _run() -> Work:
-    return _prepared()
+def _run(rounds: int) -> Work:
+    works = [run() for _ in range(rounds) for run in _prepared]
+    cycles = [work.cycles for work in works if work.cycles is not None]
+    return Work(
+        seconds=sum(work.seconds for work in works),
+        cycles=sum(cycles) if len(cycles) == len(works) else None,
+        macs=sum(work.macs for work in works),
+    )
 
 
 def _peak_mb() -> float:

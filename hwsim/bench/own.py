@@ -20,12 +20,12 @@ _CYCLES = {"pysim": 1_000}
 """What the slow ones are given."""
 
 
-def _prepare(engine: str, job: Job, folder: Path) -> Callable[[], Work]:
+def _prepare(engine: str, options: dict[str, Any], job: Job, folder: Path) -> Callable[[], Work]:
     job = job.within(cycles=_CYCLES.get(engine))
     layer = job.layer
 
     def run() -> Work:
-        done = engines.run(layer, job.config, engine=engine)
+        done = engines.run(layer, job.config, engine=engine, **options)
         return Work(done.engine_s, done.activity.cycles.total, job.macs)
 
     if engine != "pysim":
@@ -69,8 +69,14 @@ def _prepare_bare(work: Callable[..., None], job: Job, folder: Path) -> Callable
 
 CONTENDERS = [
     *(
-        Contender(f"hwsim-{name}", what, lambda: None, partial(_prepare, name))
+        Contender(f"hwsim-{name}", what, lambda: None, partial(_prepare, name, {}))
         for name, what in engines.ENGINES.items()
+    ),
+    Contender(
+        "hwsim-fast-toggles",
+        "the same with the toggles of operands, tree and accumulators, word by word",
+        lambda: None,
+        partial(_prepare, "fast", {"toggles": True}),
     ),
     Contender(
         "int8-gemv",

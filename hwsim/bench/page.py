@@ -6,60 +6,63 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from hwsim.bench import Job, Measurement
+from hwsim.bench import Comparison, Measurement
 from hwsim.files import make_folder, write_atomically
 
-COLUMNS = ("simulator", "build s", "cycles/s", "ratio", "M MAC/s", "ratio", "spread", "MB")
-SPREAD = "spread: slowest run over fastest; MB: peak memory of the process"
+COLUMNS = ("simulator", "build s", "cycles/s", "ratio", "M MAC/s", "ratio", "s", "spread", "MB")
+SPREAD = "s: of a run; spread: slowest run over fastest; MB: peak memory of the process"
+_LESS = (
+    "Slow ones run fewer rows of the layer, netlists one lane: what is compared is work per second."
+)
+_MODEL = """\
+The data are those of one block, seeded, which is run as often as the model has blocks."""
 _GROWTH = """\
 The same layer with more and more of its rows: seconds of simulation, and the peak memory of the
 whole process (Python, libraries and compilers too). The grey line is what the weights alone take,
 a byte each."""
 
 
-def title(job: Job, measurements: Sequence[Measurement]) -> str:
+def title(found: Comparison) -> str:
     """Return what was run."""
-    array, first = job.config, measurements[0]
+    job, first = found.jobs[0], found.measurements[0]
+    tokens = f"{job.tokens} token{'s' if job.tokens > 1 else ''}"
     return (
-        f"{job.out_features} x {job.in_features}, {job.tokens} tokens on {array.rows} x "
-        f"{array.columns} {array.lane} lanes; medians of {len(first.works)}, ratios to "
-        f"{first.contender}"
+        f"{found.what}, {tokens} on {job.config.rows} x {job.config.columns} {job.config.lane} "
+        f"lanes; medians of {len(first.works)}, ratios to {first.contender}"
     )
 
 
-def table_rows(measurements: Sequence[Measurement]) -> list[tuple[str, ...]]:
+def table_rows(found: Comparison) -> list[tuple[str, ...]]:
     """Return the cells of a row for each contender, under `COLUMNS`."""
-    first = measurements[0]
-    rows: list[tuple[str, ...]] = []
-    for m in measurements:
-        rate = m.cycles_per_s
-        cycles = ("", "") if rate is None else _with_ratio(rate, first.cycles_per_s or 1)
-        macs = f"{m.macs_per_s / 1e6:,.4g}", f"{m.macs_per_s / first.macs_per_s:.4g}"
-        rows.append(
-            (
-                m.contender,
-                f"{m.build_s:.1f}",
-                *cycles,
-                *macs,
-                f"{m.spread:.2f}",
-                f"{m.peak_mb:,.0f}",
-            )
+    first = found.measurements[0]
+    return [
+        (
+            m.contender,
+            f"{m.build_s:.1f}",
+            *_with_ratio(m.cycles_per_s, first.cycles_per_s, ",.0f"),
+            *_with_ratio(m.macs_per_s / 1e6, first.macs_per_s / 1e6, ",.4g"),
+            f"{m.median_s:,.4g}",
+            f"{m.spread:.2f}",
+            f"{m.peak_mb:,.0f}",
         )
-    return rows
+        for m in found.measurements
+    ]
 
 
-def _with_ratio(rate: float, first: float) -> tuple[str, str]:
-    return f"{rate:,.0f}", f"{rate / first:.4g}"
+def _with_ratio(rate: float | None, first: float | None, form: str) -> tuple[str, str]:
+    if rate is None:
+        return "", ""
+    return format(rate, form), f"{rate / first:.4g}" if first else ""
 
 
 def write_page(
     folder: str,
     command: str,
-    job: Job,
-    measurements: Sequence[Measurement],
+    layer: Comparison,
+    sizes: Sequence[Comparison],
+    model: Comparison | None,
     about: Mapping[str, str],
     absent: Mapping[str, str],
-    sizes: Sequence[tuple[Job, Sequence[Measurement]]],
 ) -> None:
     """Write ``bench.md``, and its pictures ``images/bench.svg`` and ``images/growth.svg``.
 
@@ -69,22 +72,23 @@ def write_page(
         Where; made if it is not there.
     command
         That this is a part of.
-    job, measurements
-        What was measured.
+    layer
+        All contenders on one layer.
+    sizes
+        Some on a layer that grows.
+    model
+        Some on a whole model.
     about, absent
         What each contender does, and why others were left out.
-    sizes
-        The same for a layer that grows.
     """
-    table = [COLUMNS, ["---", *["--:"] * (len(COLUMNS) - 1)], *table_rows(measurements)]
     lines = [
         "# Speed of the engines",
         "",
-        f"Made by `{command}`, on this processor: {_processor()}. {title(job, measurements)}.",
+        f"Made by `{command}`, on this processor: {_processor()}. {title(layer)}.",
         "",
-        *("| " + " | ".join(row) + " |" for row in table),
+        *_table(layer),
         "",
-        f"{SPREAD}. Runs alternate; each contender has a process of its own.",
+        f"{SPREAD}. Runs alternate; each contender has a process of its own. {_LESS}",
         "",
         *(f"* `{name}`: {what}" for name, what in about.items()),
         *(f"* `{name}`: left out, {reason}" for name, reason in absent.items()),
@@ -96,11 +100,18 @@ def write_page(
         "![time and memory](images/growth.svg)",
         "",
     ]
+    if model is not None:
+        lines += ["## A whole model", "", f"{title(model)}. {_MODEL}", "", *_table(model), ""]
     images = Path(folder) / "images"
     make_folder(images)
     write_atomically(Path(folder) / "bench.md", "\n".join(lines))
-    write_atomically(images / "bench.svg", _svg(_rates(measurements)))
+    write_atomically(images / "bench.svg", _svg(_rates(layer.measurements)))
     write_atomically(images / "growth.svg", _svg(_growth(sizes)))
+
+
+def _table(found: Comparison) -> list[str]:
+    rows = [COLUMNS, ["---", *["--:"] * (len(COLUMNS) - 1)], *table_rows(found)]
+    return ["| " + " | ".join(row) + " |" for row in rows]
 
 
 def _processor() -> str:
@@ -125,15 +136,16 @@ def _rates(measurements: Sequence[Measurement]) -> Figure:
     return figure
 
 
-def _growth(sizes: Sequence[tuple[Job, Sequence[Measurement]]]) -> Figure:
+def _growth(sizes: Sequence[Comparison]) -> Figure:
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     times, memory = figure.subplots(1, 2)
-    macs = [job.macs for job, _ in sizes]
-    for at, first in enumerate(sizes[0][1]):
-        seconds = [min(work.seconds for work in found[at].works) for _, found in sizes]
-        times.plot(macs, seconds, marker="o", label=first.contender)
-        memory.plot(macs, [found[at].peak_mb for _, found in sizes], marker="o")
-    weights = [job.out_features * job.in_features / 1e6 for job, _ in sizes]
+    jobs = [size.jobs[0] for size in sizes]
+    macs = [job.macs for job in jobs]
+    for runs in zip(*(size.measurements for size in sizes), strict=True):
+        seconds = [min(work.seconds for work in m.works) for m in runs]
+        times.plot(macs, seconds, marker="o", label=runs[0].contender)
+        memory.plot(macs, [m.peak_mb for m in runs], marker="o")
+    weights = [job.out_features * job.in_features / 1e6 for job in jobs]
     memory.plot(macs, weights, color="grey", label="weights")
     memory.set_ylim(bottom=0)
     memory.set_ylabel("peak memory, MB")

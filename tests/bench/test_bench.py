@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwsim.bench import Job, Measurement, Work, contenders, measure
+from hwsim.bench import Comparison, Job, Measurement, Work, contenders, measure
+from hwsim.bench.page import write_page
 from hwsim.config import ArrayConfig, preset
 
 TINY = preset("tiny").replace(max_in_features=64)
@@ -43,7 +44,7 @@ def test_rates_are_medians() -> None:
 
 
 def measured(name: str) -> Measurement:
-    (result,) = (e for e in measure([name], JOB, repeat=2) if isinstance(e, Measurement))
+    (result,) = (e for e in measure([name], [JOB], repeat=2) if isinstance(e, Measurement))
     return result
 
 
@@ -138,3 +139,59 @@ def test_an_unknown_contender_is_refused() -> None:
     done = hwsim("bench", "--only", "abacus")
     assert done.returncode == 2
     assert done.stderr.startswith("hwsim: --only abacus: no such contender; known: hwsim-")
+
+
+def small_model(folder: Path) -> Path:
+    path = folder / "config.json"
+    sizes = {"hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 3, "vocab_size": 10}
+    config = {"model_type": "llama", "num_attention_heads": 2, **sizes}
+    path.write_text(json.dumps(config))
+    return path
+
+
+def test_a_model_is_all_its_layers(tmp_path: Path) -> None:
+    path = small_model(tmp_path)
+    done = hwsim(
+        "bench", "--preset", "tiny", "--model", path, "--tokens", 2, "--repeat", 1, "--json", "-",
+        "--only", "hwsim-fast", "--only", "hwsim-fast-toggles", "--only", "int8-gemv",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    fast, toggles, bare = json.loads(done.stdout)["contenders"]
+    macs = 2 * 3 * (4 * 8 * 8 + 3 * 8 * 12)
+    for contender in (fast, toggles, bare):
+        assert [work["macs"] for work in contender["works"]] == [macs]
+    shapes = [(8, 8)] * 4 + [(12, 8)] * 2 + [(8, 12)]
+    cycles = 3 * sum(Job(preset("tiny"), out, inp, tokens=2).cycles for out, inp in shapes)
+    assert fast["works"][0]["cycles"] == toggles["works"][0]["cycles"] == cycles
+    assert bare["works"][0]["cycles"] is None
+
+
+def test_a_model_brings_its_shapes(tmp_path: Path) -> None:
+    done = hwsim("bench", "--model", small_model(tmp_path), "--in-features", 8)
+    assert done.returncode == 2
+    assert done.stderr == "hwsim: --in-features is for a layer, without --model\n"
+
+
+def test_a_page_has_what_was_measured(tmp_path: Path) -> None:
+    def compared(what: str, job: Job, *names: str) -> Comparison:
+        runs = (Work(0.5, 100, 3_000_000), Work(0.25, 100, 3_000_000), Work(1.0, 100, 3_000_000))
+        return Comparison(what, (job,), tuple(Measurement(n, 2.0, runs, 70.0) for n in names))
+
+    write_page(
+        str(tmp_path),
+        "hwsim bench",
+        compared("22 x 30", JOB, "a", "b"),
+        [compared("", size, "a") for size in JOB.sizes()],
+        compared("m, 7 linear layers", JOB, "a"),
+        {"a": "what a does"},
+        {"c": "is not there"},
+    )
+    page = (tmp_path / "bench.md").read_text()
+    row = "| 2.0 | 200 | 1 | 6 | 1 | 0.5 | 4.00 | 70 |"
+    assert f"| a {row}" in page
+    assert f"| b {row}" in page
+    assert "m, 7 linear layers, 3 tokens on 4 x 8 negate lanes" in page
+    assert "* `a`: what a does" in page
+    assert "* `c`: left out, is not there" in page
+    for picture in ("bench", "growth"):
+        assert (tmp_path / "images" / f"{picture}.svg").stat().st_size > 1000
