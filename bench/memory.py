@@ -3,14 +3,14 @@
     python bench/memory.py [-o docs/memory.md] [--layer NAME] [ENGINE ...]
 
 Seeded data on the preset `default-64x64`, and on its baselines with full weights; outputs are
-compared with numpy in the same process, and cycles with the prediction. Takes some minutes; `pysim`
-is run only if it is asked for.
+compared with numpy in the same process, and cycles with the prediction. Takes some minutes.
 """
 
 import argparse
 import os
 import resource
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ ENGINES = {
     "pysim": ("pysim", {}),
 }
 SLOW = ("pysim",)
-"""Engines that are run if they are asked for, and with one token: an hour a layer."""
+"""Engines that would take hours: the first minutes of one token, of the widest layer alone."""
 TOKENS = (1, 8)
 BASELINES = ("int8", "fp16")
 BYTES = {"fp16": 2}
@@ -49,9 +49,8 @@ Compilers run in processes of their own, once: the largest took {compilers:,.0f}
 Beside the weights an engine holds Python and its libraries, the outputs, and pieces of streams of a
 few MB (`hwsim.streams`), however large the layer. `gates` also holds the weights as the lanes have
 them, two bits each, and as they come over the bus. The baselines' own weights stand beside the
-layer's trits. `fast --toggles` on `fp16` is not in the table: it takes the weights as numbers of 32
-bits, all of them, and with that more than a GB. `pysim` takes the same pieces as `rtl`
-(`tests/engines/test_rtl.py` holds both to that); it would take hours for such a layer.
+layer's trits. `pysim` takes the same pieces as `rtl` (`tests/engines/test_rtl.py` holds both to
+that); it would take hours for a whole layer.
 """
 
 
@@ -73,6 +72,7 @@ class Seen:
     peak_mb: float
     compilers_mb: float
     engine_s: float
+    done: float
 
 
 def layers() -> Iterator[tuple[str, Linear]]:
@@ -94,15 +94,18 @@ def cases(layer: str, engines: list[str]) -> Iterator[Case]:
         if name.startswith(layer):
             for tokens in TOKENS:
                 for engine in engines:
-                    if engine in SLOW and tokens > 1:
-                        continue
-                    yield Case(name, shape, tokens, engine, "carry-fold")
+                    if engine not in SLOW or (tokens == 1 and shape == LLAMA_3_70B[0]):
+                        yield Case(name, shape, tokens, engine, "carry-fold")
                 if "fast" in engines and shape == LLAMA_3_70B[0]:
                     yield from (Case(name, shape, tokens, "fast", lane) for lane in BASELINES)
 
 
-def measure(case: Case) -> Seen:
-    """Run a case in this process, which should be a fresh one."""
+class Enough(Exception):
+    """A slow engine has run for some minutes; holds its steps."""
+
+
+def measure(case: Case, minutes: float) -> Seen:
+    """Run a case in this process, which should be a fresh one; of slow engines some minutes."""
     from hwsim import engines
     from hwsim.config import preset
     from hwsim.operands import matches, operands_of
@@ -120,16 +123,30 @@ def measure(case: Case) -> Seen:
     config = preset("default-64x64").baseline(case.lane)
     fed = operands_of(layer, config, kind="full")
     engine, options = ENGINES[case.engine]
-    run = engines.run(layer, config, engine=engine, operands=fed, **options)
-    if not matches(run.outputs, fed, config):
-        raise SystemExit(f"{case}: outputs differ from numpy")
-    if run.activity.cycles != predict_cycles(engines.schedule_of(layer, config)):
-        raise SystemExit(f"{case}: cycles differ from the prediction")
+    schedule = engines.schedule_of(layer, config)
+    started = time.monotonic()
+
+    def progress(steps: int) -> None:
+        if time.monotonic() - started > 60 * minutes:
+            raise Enough(steps)
+
+    if case.engine in SLOW:
+        options = {**options, "progress": progress}
+    try:
+        run = engines.run(layer, config, engine=engine, operands=fed, **options)
+    except Enough as enough:
+        done, seconds = enough.args[0] / schedule.steps, time.monotonic() - started
+    else:
+        done, seconds = 1.0, run.engine_s
+        if not matches(run.outputs, fed, config):
+            raise SystemExit(f"{case}: outputs differ from numpy")
+        if run.activity.cycles != predict_cycles(schedule):
+            raise SystemExit(f"{case}: cycles differ from the prediction")
     own, compilers = (
         resource.getrusage(who).ru_maxrss / 1024
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
-    return Seen(own, compilers, run.engine_s)
+    return Seen(own, compilers, seconds, done)
 
 
 def main() -> None:
@@ -144,6 +161,7 @@ def report() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("engines", nargs="*", metavar="ENGINE", help=", ".join(ENGINES))
     parser.add_argument("--layer", default="", help="only layers whose names begin so")
+    parser.add_argument("--minutes", type=float, default=3, help="for slow engines; default: 3")
     parser.add_argument("-o", metavar="FILE", help="write the page")
     arguments = parser.parse_args()
     heads = (
@@ -159,18 +177,16 @@ def report() -> None:
     lines = [f"| {' | '.join(heads)} |", "| --- | --- | --: | --- | --- | --: | --: | --: |"]
     print("\n".join(lines))
     compilers = 0.0
-    for case in cases(
-        arguments.layer, arguments.engines or [name for name in ENGINES if name not in SLOW]
-    ):
+    for case in cases(arguments.layer, arguments.engines or list(ENGINES)):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            seen = pool.submit(measure, case).result()
+            seen = pool.submit(measure, case, arguments.minutes).result()
         compilers = max(compilers, seen.compilers_mb)
         cells = (
             case.layer,
             f"{case.shape.out_features} x {case.shape.in_features}",
             case.tokens,
             f"`{case.lane}`",
-            f"`{case.engine}`",
+            f"`{case.engine}`" + (f", first {seen.done:.2%}" if seen.done < 1 else ""),
             f"{case.shape.weights * BYTES.get(case.lane, 1) / 2**20:.0f}",
             f"{seen.peak_mb:.0f}",
             f"{seen.engine_s:.1f}",
