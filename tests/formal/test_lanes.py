@@ -104,7 +104,7 @@ def wrong_for_some_input(component: PlainSum, folder: Path) -> bool:
     return bool(result == Result.SAT)
 
 
-@pytest.mark.unsettled
+@pytest.mark.slow
 @LANES
 def test_four_columns_by_bitwuzla(fields: dict[str, Any], tmp_path: Path) -> None:
     assert not wrong_for_some_input(PlainSum(config_of(4, fields)), tmp_path)

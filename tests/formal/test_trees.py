@@ -237,21 +237,9 @@ def check_sum(
     ), node
 
 
-# Without registers, the tree of three activations a group has not been seen to end.
-@pytest.mark.parametrize(
-    ("lane", "pipeline"),
-    [
-        pytest.param(
-            lane,
-            pipeline,
-            marks=pytest.mark.unsettled
-            if (lane, pipeline) == ("grouped-3", 0)
-            else pytest.mark.slow,
-        )
-        for lane in LANES
-        for pipeline in (0, 1)
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("pipeline", [0, 1])
+@pytest.mark.parametrize("lane", LANES)
 def test_every_node_of_a_lane_is_the_sum_of_its_own(
     lane: str, pipeline: int, tmp_path: Path
 ) -> None:
