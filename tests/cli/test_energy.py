@@ -3,22 +3,7 @@ import json
 import pytest
 from toytable import HEADER
 
-from hwsim.cli import main
 from hwsim.models import ZOO
-
-
-@pytest.fixture
-def hwsim(monkeypatch, capsys):
-    """Run a command line; return exit code, stdout and stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["hwsim", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        out, err = capsys.readouterr()
-        return int(exit_.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture

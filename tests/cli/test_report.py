@@ -6,23 +6,7 @@ from layers import make_layer
 from toytable import write_table
 
 from hwsim import trace
-from hwsim.cli import main
 from hwsim.reports import Inputs
-
-
-@pytest.fixture
-def hwsim(monkeypatch, capsys, tmp_path):
-    """Run a command line in a folder of its own; return exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["hwsim", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        out, err = capsys.readouterr()
-        return int(exit_.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture
