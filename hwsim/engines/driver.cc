@@ -1,4 +1,5 @@
-// Drives the ports of hwsim_core for one layer. `design.cc` is what CXXRTL made of the design.
+// Drives the ports of hwsim_core for one layer. `design.cc` is what CXXRTL made of the design, and
+// `recoder.cc` what it made of a recoder, if the lane has one.
 //
 // A cycle is one evaluation, that of the rising clock: outputs settle in it, and are read, before
 // the registers turn to what they hold next.
@@ -9,6 +10,32 @@
 #include <new>
 
 #include "lanes.cc"
+#include "recoder.cc"
+
+namespace recoder {
+struct p_hwsim__recoder;
+}
+
+namespace cxxrtl_design {
+
+// A recoder as part of the design: evaluated when its row changes.
+template <class Recoder> struct Settled final : public Recoder {
+  decltype(Recoder::p_weights) last;
+  bool primed = false;
+  bool eval(cxxrtl::performer *performer) override {
+    if (fresh(last, this->p_weights) || !primed)
+      Recoder::eval(performer);
+    primed = true;
+    return true;
+  }
+  static auto create(std::string, cxxrtl::metadata_map, cxxrtl::metadata_map) {
+    return std::make_unique<Settled>();
+  }
+};
+using bb_p_hwsim__recoder = Settled<recoder::p_hwsim__recoder>;
+
+} // namespace cxxrtl_design
+
 #include "design.cc"
 
 #ifdef _LIBCPP_VERSION

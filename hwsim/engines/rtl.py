@@ -23,7 +23,7 @@ from hwsim.engines.lanes import Lanes
 from hwsim.engines.ports import HardwareHang, Observed, Stimulus
 from hwsim.engines.stalls import PORTS
 from hwsim.rtl.emit import Design, emit
-from hwsim.rtl.lanes import LANE_MODULE
+from hwsim.rtl.lanes import LANE_MODULE, RECODER_MODULE
 from hwsim.rtl.top import TOP_MODULE
 from hwsim.streams import Results, Words
 from hwsim.supply import FRACTION, Supply
@@ -32,26 +32,31 @@ _CHUNK_CYCLES = 20_000
 """Between two looks at whether the user wants to stop."""
 
 _LANES = "hwsim_all_lanes"
+_WRITE = "write_cxxrtl -g0 -noflatten -noproc"
 
 # `proc` without its clean-up (which CXXRTL's own would do): that turns a mask over a wide word
 # into a concatenation of its bits, which no C++ compiler likes. All lanes become one module, which
-# is left to `hwsim.engines.lanes`; the rest is flat, so that it settles in one evaluation.
+# is left to `hwsim.engines.lanes`; the rest is flat, so that it settles in one evaluation. So does
+# a recoder, a class of its own: in all rows together they would be more than half of the code.
 _SCRIPT = f"""\
 read_rtlil design.il
 read_verilog design.v
 hierarchy -check -top {TOP_MODULE}
 proc -noopt
 submod -name {_LANES} t:{LANE_MODULE}
-setattr -mod -set keep_hierarchy 1 {_LANES} {LANE_MODULE}
+setattr -mod -set keep_hierarchy 1 {_LANES} {LANE_MODULE} {RECODER_MODULE}
 flatten
 opt -full {LANE_MODULE}
 write_json lanes.json
-setattr -mod -set cxxrtl_blackbox 1 {_LANES}
+select {RECODER_MODULE}
+{_WRITE} -namespace recoder recoder.cc
+select -clear
+setattr -mod -set cxxrtl_blackbox 1 {_LANES} {RECODER_MODULE}
 setattr -set cxxrtl_edge "p" {_LANES}/w:clk
-setattr -set cxxrtl_comb 1 {_LANES}/o:*
-blackbox {_LANES}
+setattr -set cxxrtl_comb 1 {_LANES}/o:* {RECODER_MODULE}/o:*
+blackbox {_LANES} {RECODER_MODULE}
 delete {LANE_MODULE}
-write_cxxrtl -g0 -noflatten -noproc design.cc
+{_WRITE} design.cc
 """
 _COMPILE = (
     "-c",
