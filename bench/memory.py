@@ -89,15 +89,15 @@ def layers() -> Iterator[tuple[str, Linear]]:
 
 
 def cases(layer: str, engines: list[str]) -> Iterator[Case]:
-    """Give the runs of the layers whose names begin so; those of the baselines for `fast` alone."""
+    """Give the runs of the layers whose names begin so; those of the baselines for `fast`."""
     for name, shape in layers():
         if name.startswith(layer):
             for tokens in TOKENS:
                 for engine in engines:
                     if engine not in SLOW or (tokens == 1 and shape == LLAMA_3_70B[0]):
                         yield Case(name, shape, tokens, engine, "carry-fold")
-                if "fast" in engines and shape == LLAMA_3_70B[0]:
-                    yield from (Case(name, shape, tokens, "fast", lane) for lane in BASELINES)
+                    if ENGINES[engine][0] == "fast" and shape == LLAMA_3_70B[0]:
+                        yield from (Case(name, shape, tokens, engine, lane) for lane in BASELINES)
 
 
 class Enough(Exception):

@@ -25,7 +25,7 @@ from hwsim.schedule import Schedule
 from hwsim.toggles import Toggles
 
 _SPAN = 1 << 24
-"""Weights of floats that are converted together, about: enough for all processors."""
+"""Weights of floats that are padded together, about: enough for all processors."""
 
 
 def run(
@@ -84,7 +84,7 @@ def _computed(
 
 
 def _float_sums(schedule: Schedule, operands: Operands) -> NDArray[np.generic]:
-    """Return the sums of a layer, some row blocks at a time: the model takes numbers of 32 bits."""
+    """Return the sums of a layer, some row blocks at a time: what has to be padded is a copy."""
     rows = schedule.config.rows
     height = -(-_SPAN // (schedule.in_features * rows)) * rows
     parts = []

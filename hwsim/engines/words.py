@@ -84,8 +84,9 @@ class _Layer(NamedTuple):
     says where the weights of a column go: the first of every group, then the second. `lasts` says
     where the weights stand whose signs are owed by the last term, and by those that would be the
     last of a level's last word, if they are not there: all have the sign of the last weight.
-    `stored` are the weights as they are in memory, several in a word where tiles are made of whole
-    words; `stored_mask` has the bits of their codes.
+    `weight` are the weights, those of binary16 as their bits; `stored` are they as they are in
+    memory, several in a word where tiles are made of whole words; `stored_mask` has the bits of
+    their codes.
     """
 
     weight: Array
@@ -214,7 +215,7 @@ class Words:
             fill=config.filling_weight,
         )
         self._layer = _Layer(
-            weight=weight.astype(np.float32) if is_float else weight,
+            weight=weight.view(np.uint16) if is_float else weight,
             activation=activation,
             bank=np.zeros((schedule.tokens, schedule.row_blocks * config.rows), np.int32),
             masks=np.repeat(self._masks(), config.rows).astype(held),
@@ -549,6 +550,10 @@ def _transposing(
 _put_square: Any = intrinsic(_transposing)
 
 
+def _weight(value: Any) -> Any:
+    """Return a weight as a number; one of 16 bits is a binary16, which numba does not have."""
+
+
 def _bits(value: Any) -> Any:
     """Return the bits that hold a partial sum: of a float32 those of the nearest binary16."""
 
@@ -590,6 +595,13 @@ def _from_half_bits(bits: np.uint32) -> Any:
         tiny = np.float32(size) * np.float32(2.0**-24)
         size = np.float32(tiny).view(np.uint32)
     return np.uint32(sign | size).view(np.float32)
+
+
+@overload(_weight, strict=False)
+def _overload_weight(value: Any) -> Any:
+    if value == types.uint16:
+        return lambda value: _from_half_bits(np.uint32(value))
+    return lambda value: value
 
 
 @overload(_bits, strict=False)
@@ -651,7 +663,7 @@ def _put_numbers(c: _Core, layer: _Layer, row: int, column: int, now: _Now) -> N
     for at in range(c.columns):
         words = now.tile[layer.targets[at] : layer.targets[at] + c.rows]
         for place in range(c.rows):
-            words[place] = layer.weight[row + place, column + at]
+            words[place] = _weight(layer.weight[row + place, column + at])
 
 
 @_compiled

@@ -207,6 +207,25 @@ def test_fp16_rounds_as_numpy_does() -> None:
             assert np.array_equal(sums, operands.reference(fed, array), equal_nan=True)
 
 
+def test_every_weight_of_fp16_is_read_as_it_is() -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    config = ArrayConfig(rows=64, columns=1, batch=1, lane="fp16")
+    one = np.ones((1, 1), np.float16)
+    fed = operands.Operands(weight=every[:, None], activation=one, source="trace")
+    sums = run(make_layer(1 << 16, 1, 1, 0), config, engine="fast", operands=fed).outputs
+    assert np.array_equal(sums[0], every, equal_nan=True)
+
+
+@pytest.mark.parametrize("lane", ["carry-fold", "grouped", "int8", "fp16"])
+def test_weights_that_fill_their_tiles_are_not_copied(lane: str) -> None:
+    config = ArrayConfig(rows=4, columns=8).baseline(lane)
+    layer = make_layer(8, 16, 1, seed=0)
+    fed = operands_of(layer, config)
+    made = Words(schedule_of(layer, config), fed)._layer
+    assert np.shares_memory(made.weight, fed.weight)
+    assert np.shares_memory(made.stored, fed.weight)
+
+
 def test_toggles_add() -> None:
     one = Toggles(operands=1, weights=2, tree=(3, 4), accumulators=5)
     both = one + Toggles(operands=10, weights=20, tree=(30,), accumulators=50)
