@@ -26,6 +26,7 @@ hierarchy -top top
 proc
 {flatten}
 opt -full
+pmuxtree
 memory
 opt_clean
 write_rtlil prepared.il

@@ -120,7 +120,10 @@ def test_next_belongs_to_the_operands_of_latency_cycles_before(
 @pytest.mark.parametrize("pipeline", [0, 1])
 @pytest.mark.parametrize("group", [2, 3])
 def test_a_group_with_an_illegal_code_counts_as_zero(group: int, pipeline: int) -> None:
-    """All codes of a group, in each of two groups, beside legal ones in the other."""
+    """All codes of a group, in each of two groups, beside legal ones in the other.
+
+    Each code meets several activations, so that every pick shows both values of most bits.
+    """
     config = ArrayConfig(
         rows=1,
         columns=2 * group,
@@ -145,8 +148,8 @@ def test_a_group_with_an_illegal_code_counts_as_zero(group: int, pipeline: int) 
     async def bench(ctx: SimulatorContext) -> None:
         nonlocal checked
         ctx.set(row.first, 0)
-        for place in (0, group):
-            for one in product(range(4), repeat=group):
+        for place, one in product((0, group), product(range(4), repeat=group)):
+            for _ in range(4):
                 other = rng.choice([0b00, 0b01, 0b11], group).tolist()
                 codes = [*other, *one] if place else [*one, *other]
                 xs = rng.integers(-128, 128, 2 * group).tolist()
@@ -160,4 +163,4 @@ def test_a_group_with_an_illegal_code_counts_as_zero(group: int, pipeline: int) 
                 checked += 1
 
     simulate(row, bench, clocked=bool(row.lane.latency))
-    assert checked == 2 * 4**group
+    assert checked == 4 * 2 * 4**group
