@@ -7,12 +7,15 @@ from hwsim import yosys
 from hwsim.config import ArrayConfig
 from hwsim.rtl.emit import emit
 
-# `pmuxtree`, since parallel multiplexers come out as `casez` with overlapping patterns; `-purge`,
-# since an unused alias of part of a port looks like a combinational loop to linters.
+# `opt_merge`, since Amaranth writes an expression out wherever it is used; not of registers, of
+# which some are copies on purpose. `pmuxtree`, since parallel multiplexers come out as `casez` with
+# overlapping patterns; `-purge`, since an unused alias of part of a port looks like a combinational
+# loop to linters.
 _SCRIPT = """\
 read_rtlil design.il
 hierarchy -top {top}
 proc
+opt_merge t:$*dff* %n
 pmuxtree
 opt_clean -purge
 write_verilog -noattr core.v

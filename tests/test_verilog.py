@@ -3,9 +3,11 @@
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from benches import needs_icarus
+from strategies import LANE_FIELDS
 
 from hwsim.bench.peers import verilator
 from hwsim.config import ArrayConfig, preset
@@ -57,11 +59,24 @@ def test_verilator_has_no_warnings(
 
 def test_a_lane_is_one_module_whatever_the_rows() -> None:
     small = to_verilog(preset("tiny"))
-    large = to_verilog(preset("default-64x64"))
-    assert len(large) < 250_000
-    for text, rows in ((small, 4), (large, 64)):
+    large = to_verilog(preset("default-16x16"))
+    for text, rows in ((small, 4), (large, 16)):
         assert len(re.findall(r"^module hwsim_lane\b", text, re.MULTILINE)) == 1
         assert len(re.findall(r"^  hwsim_lane ", text, re.MULTILINE)) == rows
+
+
+TERNARY = [fields for fields in LANE_FIELDS if fields["lane"] != "int8"]
+
+
+@pytest.mark.parametrize("fields", TERNARY, ids=lambda fields: "-".join(map(str, fields.values())))
+def test_the_text_of_a_large_array_is_short(fields: dict[str, Any]) -> None:
+    assert len(to_verilog(preset("default-64x64").replace(**fields))) < 250_000
+
+
+def test_copies_of_a_register_stay_copies() -> None:
+    text = to_verilog(preset("default-16x16").replace(broadcast_rows=4))
+    for name in ("again", "swap", "operands"):
+        assert len(set(re.findall(rf"^ +{name}_(\d) <= ", text, re.MULTILINE))) == 4, name
 
 
 def test_the_text_depends_on_the_configuration_alone() -> None:
