@@ -62,19 +62,25 @@ class Undecided(AssertionError):
 class Contract:
     """A block in an environment that does everything it may.
 
+    Parameters
+    ----------
+    resets
+        Whether there are resets in later cycles than the first one, too.
+
     Attributes
     ----------
     m : Module
         The circuit; gets the block and the ghost registers of the claims.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, resets: bool = False) -> None:
         self.m = Module()
         self._started = Signal(name="started", init=0, reset_less=True)
         self.m.domains.sync = sync = ClockDomain()
-        self.m.d.comb += sync.rst.eq(~self._started)
+        again = Signal(name="again")
+        self.m.d.comb += sync.rst.eq(~self._started | again)
         self.m.d.sync += self._started.eq(1)
-        self._free: list[Signal] = [sync.clk]
+        self._free: list[Signal] = [sync.clk, *[again] * resets]
         self._assumed: list[Value] = []
         self._claims: dict[str, Value] = {}
         self._reached: dict[str, Value] = {}

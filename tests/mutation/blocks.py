@@ -13,7 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from amaranth.hdl import Const, Signal, Value
 from amaranth.lib import wiring
+from formal.contract import Contract
 from rows import Row
 
 from hwsim.config import ArrayConfig
@@ -53,7 +55,15 @@ class Block:
     where
         See `Mutants`.
     settling
-        See `mutation.run.equivalent`.
+        Cycles after a reset until registers that have none hold what was put in since.
+    zeros
+        Whether proofs begin with zeros in all registers, and have resets in any cycle, which is
+        easier for a large block. Else they begin with anything, and a reset.
+    belongs
+        Outputs that say something only while another port is 1; a stream's payload always does.
+    used
+        Adds to a contract what may come in, and returns whether the block is in use: what it shows
+        counts then only. It is given the ports by name.
     """
 
     make: Callable[[], wiring.Component]
@@ -61,6 +71,9 @@ class Block:
     count: int = 200
     where: str = ""
     settling: int = 1
+    zeros: bool = False
+    belongs: dict[str, str] = field(default_factory=dict)
+    used: Callable[[Contract, dict[str, Signal]], Value] = lambda c, ports: Const(1)
 
     def check(self) -> None:
         """Run all tests; an AssertionError is what kills a mutant."""
@@ -86,6 +99,12 @@ def _lane(**fields: Any) -> Block:
     return Block(lambda: Row(config), tests, settling=config.step_latency + 1)
 
 
+def _floats() -> Block:
+    config = _module("test_lanes").FLOATS
+    tests: list[Call] = [("test_lanes", "test_floats_are_rounded_as_numpy_does", ())]
+    return Block(lambda: Row(config), tests, settling=config.step_latency + 1)
+
+
 def _decoder(encoding: str) -> Block:
     config = ArrayConfig(weight_encoding=encoding, weight_bus_bits=24)
     return Block(
@@ -98,8 +117,20 @@ def _decoder(encoding: str) -> Block:
 
 
 def _repacker() -> Block:
+    def used(c: Contract, ports: dict[str, Signal]) -> Value:
+        """A packet has a length that holds still from the cycle before `start` on."""
+        length = ports["length"]
+        before = Signal.like(length, name="length_before")
+        begun = Signal()
+        still = length == before
+        c.m.d.sync += [before.eq(length), begun.eq(still & (begun | ports["start"]))]
+        return begun & still & (length >= 1) & (length <= 13)
+
     return Block(
-        _module("test_repacker").fixed, [("test_repacker", "test_packets_of_all_lengths", ())]
+        _module("test_repacker").fixed,
+        [("test_repacker", "test_packets_of_all_lengths", ())],
+        belongs={"i_last": "i__valid", "o_last": "o__valid"},
+        used=used,
     )
 
 
@@ -110,9 +141,11 @@ def _core() -> Block:
         lambda: Core(small),
         [
             ("test_core", "test_bad_commands_and_codes_are_reported", ()),
+            ("test_core", "test_the_first_words_of_layers_of_any_size", ()),
             *(("test_core", test, (s,)) for s in (Stalls(), Stalls(0.5, 1), Stalls(0.8, 2))),
         ],
-        where="* top.dut.lane_* %d",
+        where="c:*lane_* %n",
+        zeros=True,
     )
 
 
@@ -122,6 +155,7 @@ BLOCKS: dict[str, Callable[[], Block]] = {
     "lane grouped 2": lambda: _lane(lane="grouped", group=2),
     "lane grouped 3": lambda: _lane(lane="grouped", group=3),
     "lane int8": lambda: _lane(lane="int8"),
+    "lane fp16": _floats,
     "decoder 1bit": lambda: _decoder("1bit"),
     "decoder 2bit": lambda: _decoder("2bit"),
     "decoder base3": lambda: _decoder("base3"),

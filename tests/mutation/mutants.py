@@ -20,14 +20,17 @@ from simulation import Bench, Runner
 from hwsim import yosys
 from hwsim.engines.lanes import mangled
 
+# `pmuxtree`, since what a choice makes of two selects is up to each tool: simulator and proof would
+# differ. `splitcells`, since a mutant of a bit that nobody reads says nothing.
 _LIST = """\
 read_rtlil design.il
 hierarchy -top top
 proc
-{flatten}
+flatten
 opt -full
 pmuxtree
 memory
+splitcells t:$*dff*
 opt_clean
 write_rtlil prepared.il
 {lists}
@@ -97,8 +100,7 @@ class Mutants:
     folder
         For the files of Yosys and the compiler.
     where
-        What to mutate, as a selection of Yosys; the hierarchy stays. Else it is flattened, and
-        everything may be mutated.
+        Which of the cells to mutate, as a selection of Yosys; else all.
 
     Attributes
     ----------
@@ -137,9 +139,7 @@ class Mutants:
             f"mutate -list {_LIST_SIZE} -seed {seed + number} -o {file} {where}"
             for number, file in enumerate(files)
         ]
-        yosys.run(
-            _LIST.format(flatten="" if where else "flatten", lists="\n".join(lists)), folder=folder
-        )
+        yosys.run(_LIST.format(lists="\n".join(lists)), folder=folder)
         listed = dict.fromkeys(
             line for file in files for line in (folder / file).read_text().splitlines()
         )
@@ -181,7 +181,7 @@ class Mutants:
             top = self._library.make()
             try:
                 context = _Context(self._library, top, ports, self._places)
-                context.number(number)
+                context.begin(number)
                 coroutine: Any = bench(context)
                 try:
                     coroutine.send(None)
@@ -215,10 +215,18 @@ class _Context:
             address = library.port(top, places[name])
             chunks = (ctypes.c_uint32 * max(1, -(-len(signal) // 32))).from_address(address)
             self._signals[id(signal)] = (chunks, len(signal))
-        self._mutant = (ctypes.c_uint32 * 1).from_address(library.port(top, places["mutant"]))
+        self._mutant, self._reset = (
+            (ctypes.c_uint32 * 1).from_address(library.port(top, places[name]))
+            for name in ("mutant", "rst")
+        )
 
-    def number(self, number: int) -> None:
+    def begin(self, number: int) -> None:
+        """Choose a mutant and reset it: the initial value of a mutated register is lost."""
         self._mutant[0] = number
+        self._reset[0] = 1
+        self.tick()
+        self._reset[0] = 0
+        self._settled = False
 
     def _place(self, what: Any) -> tuple[Any, Any, int, int, int, bool]:
         """Return the words of a port, which bits of them are meant, and how to read them."""
@@ -280,7 +288,7 @@ def _compiled(folder: Path) -> Path:
         "-fPIC",
         "-fno-rtti",
         "-fno-exceptions",
-        "-O0",
+        "-O1",
         "-fno-sanitize=undefined",
         f"-I{runtime}",
     )

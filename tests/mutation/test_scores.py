@@ -2,16 +2,9 @@ import pytest
 from mutation.blocks import BLOCKS
 from mutation.run import score
 
-UNSETTLED = ("repacker", "control")
 
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.unsettled if name in UNSETTLED else pytest.mark.slow)
-        for name in BLOCKS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BLOCKS)
 def test_the_default_tests_of_a_block_kill_its_mutants(name: str) -> None:
     result = score(BLOCKS[name]())
     assert result.mutants == 200

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 from amaranth.sim import SimulatorContext
+from numpy.typing import NDArray
 from rows import Row
 from simulation import simulate
 
@@ -15,6 +16,9 @@ TERNARY = [
     {"lane": "grouped", "group": 3},
 ]
 INTEGER = [*TERNARY, {"lane": "int8"}]
+FLOATS = ArrayConfig(
+    rows=1, columns=2, pipeline=1, lane="fp16", activation_bits=16, accumulator_bits=16
+)
 
 
 def name_of(fields: dict[str, Any]) -> str:
@@ -164,3 +168,56 @@ def test_a_group_with_an_illegal_code_counts_as_zero(group: int, pipeline: int) 
 
     simulate(row, bench, clocked=bool(row.lane.latency))
     assert checked == 4 * 2 * 4**group
+
+
+def test_floats_are_rounded_as_numpy_does() -> None:
+    """Any bits, moderate numbers, subnormal ones, and sums that nearly vanish."""
+    row = Row(FLOATS)
+    rng = np.random.default_rng(0)
+    count = 300
+    bits = rng.integers(0, 1 << 16, (4 * count, 5), np.uint16)
+    any_, small, moderate = bits[:count], bits[count : 2 * count], bits[2 * count :]
+    small &= 0x87FF  # all but the activations
+    small[:, 2:4] += rng.integers(8, 29, (count, 2), np.uint16) << np.uint16(10)
+    moderate &= 0x83FF
+    moderate |= rng.integers(7, 24, moderate.shape, np.uint16) << np.uint16(10)
+    # Zeros at either end of fractions, so that halves of the last place are met, and all shifts.
+    moderate[::2] &= np.uint16(0xFFFF) << rng.integers(0, 11, (count, 5)).astype(np.uint16)
+    small[::2] &= np.uint16(0xFFFF) >> rng.integers(1, 16, (count // 2, 5)).astype(np.uint16)
+    corners = [0, 1, 2, 0x3FF, 0x400, 0x401, 0x3BFF, 0x3C00, 0x7800, 0x7BFF, 0x7C00, 0x7E00]
+    any_[::2] = any_[::2] & 0x8000 | rng.choice(np.array(corners, np.uint16), (count // 2, 5))
+    weights, activations, accumulators = np.split(bits.view(np.float16), [2, 4], axis=1)
+    first = rng.random(len(bits)) < 0.1
+    with np.errstate(all="ignore"):
+        near = slice(3 * count, None)
+        weights[near, 1] = -weights[near, 0]
+        activations[near, 1] = activations[near, 0] * rng.choice([1, 1.001, 0.75, 2], count)
+        products = weights * activations
+        totals = products[:, 0] + products[:, 1]
+        accumulators[near, 0] = -totals[near] * rng.choice([1, 1.001, 0.6, 3], count)
+        sums = np.where(first, totals, accumulators[:, 0] + totals)
+    sums[np.isnan(sums)] = np.array(0x7E00, np.uint16).view(np.float16)
+
+    def numbers(values: NDArray[np.float16]) -> list[int]:
+        return [packed(row, 16) for row in values.view(np.uint16).reshape(len(first), -1).tolist()]
+
+    stimulus = zip(
+        *map(numbers, (weights, activations, accumulators, sums)), first.tolist(), strict=True
+    )
+    checked = 0
+
+    async def bench(ctx: SimulatorContext) -> None:
+        nonlocal checked
+        for weight, activation, accumulator, expected, begins in stimulus:
+            ctx.set(row.weights, weight)
+            ctx.set(row.activations, activation)
+            ctx.set(row.accumulator, accumulator)
+            ctx.set(row.first, begins)
+            for _ in range(row.lane.latency):
+                await ctx.tick()
+            await ctx.delay(1e-9)
+            assert ctx.get(row.next) == expected, (weight, activation, accumulator, begins)
+            checked += 1
+
+    simulate(row, bench, clocked=bool(row.lane.latency))
+    assert checked == 4 * count
