@@ -19,9 +19,6 @@ TERNARY_LANES = ("negate", "carry-fold", "grouped")
 MULTIPLIER_LANES = ("int8", "fp16")
 """Baseline lanes: the same array, with a multiplier in every place."""
 
-CARRY_FOLD_LEAVES = 3
-"""Terms that the first level of a carry-fold lane sums."""
-
 TRITS_PER_BYTE = {"1bit": 8, "2bit": 4, "base3": 5}
 """How many weights each encoding packs into one byte."""
 
@@ -108,7 +105,7 @@ class ArrayConfig(BaseModel):
     broadcast_rows: int | None = Field(
         None,
         ge=1,
-        description="rows that share a copy of the operand register, after two more stages of "
+        description="rows that share a copy of the operand register, after three more stages of "
         "registers, for the wires of FPGAs; all rows share one, without the stages, if left out",
     )
     clock_mhz: float = Field(
@@ -241,8 +238,13 @@ class ArrayConfig(BaseModel):
 
     @property
     def leaf_columns(self) -> int:
-        """Columns of a leaf of the tree: a group, or those that carry-fold sums first."""
-        return CARRY_FOLD_LEAVES if self.lane == "carry-fold" else self.group or 1
+        """Columns of a leaf of the tree: a group, or those that carry-fold sums first.
+
+        Three are smaller, two are faster: see `hwsim.rtl.lanes.carry_fold`.
+        """
+        if self.lane == "carry-fold":
+            return 2 if self.broadcast_rows else 3
+        return self.group or 1
 
     @property
     def tree_inputs(self) -> int:
@@ -269,7 +271,7 @@ class ArrayConfig(BaseModel):
     @property
     def broadcast_stages(self) -> int:
         """Registers on the way to the lanes besides the operand register: see `broadcast_rows`."""
-        return 2 if self.broadcast_rows else 0
+        return 3 if self.broadcast_rows else 0
 
     @property
     def operand_rows(self) -> int:

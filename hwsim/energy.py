@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from hwsim.activity import Activity
-from hwsim.config import CARRY_FOLD_LEAVES, TRITS_PER_BYTE, ArrayConfig
+from hwsim.config import TRITS_PER_BYTE, ArrayConfig
 from hwsim.energy_tables import KINDS, Bound, EnergyTable, Key
 from hwsim.errors import InputError
 from hwsim.groups import patterns, sum_bits
@@ -376,8 +376,8 @@ class _Layer:
         yield from self._adders(tree)
 
         operand_bits = tree.operand_bits * config.operand_copies
-        if config.broadcast_stages:  # the register before the copies
-            operand_bits += config.columns * config.activation_bits
+        if config.broadcast_stages:  # the registers before the copies
+            operand_bits += 2 * config.columns * config.activation_bits
         yield from self._register("registers", operand_bits, compute)
         # Behind each lane's tree stands what it adds to, read a cycle ahead.
         tree_bits = config.rows * (tree.register_bits + config.accumulator_bits)
@@ -493,7 +493,6 @@ class _Terms(NamedTuple):
     owed_bits: int = 0  # that travel beside each sum: a carry or a sign
     growth: int = 1  # bits that a sum has more than its terms
     level: int = 0  # levels that may have a register before the adders of two sums
-    leaves: int = 1  # terms that the first of these levels sums
 
 
 def _terms_of(lane: str, group: int | None, width: int) -> _Terms:
@@ -502,7 +501,7 @@ def _terms_of(lane: str, group: int | None, width: int) -> _Terms:
         return _Terms(widest, owed_bits=1, level=1)
     known = {
         "negate": _Terms(width + 1),
-        "carry-fold": _Terms(width, owed_bits=1, level=1, leaves=CARRY_FOLD_LEAVES),
+        "carry-fold": _Terms(width, owed_bits=1, level=1),
         "int8": _Terms(2 * width),
         "fp16": _Terms(width, growth=0),
     }
@@ -511,7 +510,8 @@ def _terms_of(lane: str, group: int | None, width: int) -> _Terms:
 
 def adder_tree(config: ArrayConfig) -> AdderTree:
     """Walk the adder tree of a lane by the widths of its values alone."""
-    kind = (config.lane, config.group, config.activation_bits, config.pipeline)
+    leaves = config.leaf_columns if config.lane == "carry-fold" else 1
+    kind = (config.lane, config.group, leaves, config.activation_bits, config.pipeline)
     if isinstance(config.columns, int):
         return _adder_tree(*kind, config.columns)
     columns, place = np.unique(config.columns, return_inverse=True)
@@ -521,7 +521,7 @@ def adder_tree(config: ArrayConfig) -> AdderTree:
 
 @cache
 def _adder_tree(
-    lane: str, group: int | None, activation_bits: int, pipeline: int, columns: int
+    lane: str, group: int | None, leaves: int, activation_bits: int, pipeline: int, columns: int
 ) -> AdderTree:
     terms = _terms_of(lane, group, activation_bits)
     tree_inputs = -(-columns // (group or 1))
@@ -533,9 +533,9 @@ def _adder_tree(
 
     widths, level = [], terms.level
     adder_bits = 0
-    for first in range(0, tree_inputs, terms.leaves):
+    for first in range(0, tree_inputs, leaves):
         width = terms.bits
-        for _ in range(min(terms.leaves, tree_inputs - first) - 1):
+        for _ in range(min(leaves, tree_inputs - first) - 1):
             width += terms.growth
             adder_bits += width
         widths.append(width)

@@ -68,7 +68,7 @@ class Sizes(NamedTuple):
     result_words, last_result_words
         Words of the result bus that a token's results take, and those of the last row block.
     start
-        Cycle in which the positions of the loops are there first.
+        First cycle in which words are taken from the bus.
     """
 
     row_blocks: int
@@ -117,8 +117,8 @@ class State(NamedTuple):
     sent: int  # the last result is taken: the serializer can load again
     room: int  # the half of the bank that the next row block fills is free
     room_after: int  # likewise, for the row block after it
-    arrive: int  # the first word of the next token block can be taken from the bus
-    space: int  # the half of the activation buffer that it goes to is free
+    arrive: int  # the first word of the next token block can leave the queue behind the bus
+    space: int  # likewise, for the half of the activation buffer that it goes to
     space_after: int  # likewise, for the token block after it
     weight_stall: int
     activation_stall: int
@@ -127,6 +127,18 @@ class State(NamedTuple):
 
 _TIMES = 8
 """Fields of `State` that are points in time."""
+
+WRITE = 3
+"""Cycles from that in which a word leaves the repacker's count to the one in which it can be read.
+
+Two to get where it leaves, one to write it.
+"""
+
+REOPEN = 2
+"""Cycles from the last step of a half of the activation buffer to the next word for it."""
+
+QUEUE = 1
+"""Cycles from a word of activations on the bus to the repacker."""
 
 
 def predict_cycles(schedule: Schedule) -> Cycles:
@@ -219,15 +231,16 @@ def walk(sizes: Sizes) -> State:
 def start(sizes: Sizes) -> State:
     """Return the state before the first step.
 
-    These are the first cycles in which the RTL can act: positions of its loops are there in cycle
-    `sizes.start`, a word of weights is in the tile one cycle later.
+    These are the first cycles in which the RTL can act: it takes words from cycle `sizes.start` on,
+    and a word of weights is in the tile one cycle later.
     """
     at = sizes.start
-    state = State(at - 1, at, 0, 0, 0, at, 0, 0, 0, 0, 0)
+    arrive = at + QUEUE
+    state = State(at - 1, at, 0, 0, 0, arrive, 0, 0, 0, 0, 0)
     # Nothing stalls before the first step, since the lanes have had no work yet.
-    first = tile(sizes, state, 1, 0, state.arrive + arrival(sizes, 0, 0) + 1, 0)
+    first = tile(sizes, state, 1, 0, arrive + arrival(sizes, 0, 0) + WRITE, 0)
     stalls = (-first.weight_stall, -first.activation_stall)
-    return State(at - 1, at, 0, 0, 0, at, 0, 0, stalls[0], stalls[1], 0)
+    return State(at - 1, at, 0, 0, 0, arrive, 0, 0, stalls[0], stalls[1], 0)
 
 
 def token_block(sizes: Sizes, state: State, tokens: int) -> State:
@@ -248,7 +261,7 @@ def first_row_block(sizes: Sizes, state: State, tokens: int) -> State:
     for column in range(sizes.column_blocks):
         delay = arrival(sizes, column, delay)
         room = 0 if column else state.room
-        state = tile(sizes, state, tokens, room, arrive + delay + 1, interval)
+        state = tile(sizes, state, tokens, room, arrive + delay + WRITE, interval)
     words = sizes.result_words if sizes.row_blocks > 1 else sizes.last_result_words
     return send(sizes, state, tokens, words)
 
@@ -276,8 +289,9 @@ def row_block(sizes: Sizes, state: State, tokens: int, words: int) -> State:
 def leave(sizes: Sizes, before: State, s: State, tokens: int) -> State:
     """Return the state after a token block, whose half of the buffer is free now."""
     arrive = max(before.arrive, before.space) + tokens * token_interval(sizes)
+    space = s.step + REOPEN + QUEUE
     return State(
-        s.step, s.take, s.sent, s.room, s.room_after, arrive, s.space_after, s.step + 1,
+        s.step, s.take, s.sent, s.room, s.room_after, arrive, s.space_after, space,
         s.weight_stall, s.activation_stall, s.result_stall,
     )  # fmt: skip
 
@@ -313,7 +327,7 @@ def send(sizes: Sizes, s: State, tokens: int, words: int) -> State:
 
 
 def arrival(sizes: Sizes, word: int, before: int) -> int:
-    """Return when a word of a token enters the buffer, from its first bus word on.
+    """Return when a word of a token leaves the repacker's count, from its first bus word on.
 
     `before` is when the word before it did. See `hwsim.rtl.repacker.Repacker`.
     """
@@ -322,7 +336,7 @@ def arrival(sizes: Sizes, word: int, before: int) -> int:
 
 
 def token_interval(sizes: Sizes) -> int:
-    """Return the cycles from one token of activations to the next: when its last word enters.
+    """Return the cycles from one token of activations to the next: when its last word leaves.
 
     This is what `arrival` comes to word by word: full words need one cycle each, or the bus needs
     more for each of them, so either the first or the last full word decides for all.

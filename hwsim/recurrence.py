@@ -9,7 +9,7 @@ from numba import njit
 
 from hwsim import supply
 from hwsim.activity import Cycles
-from hwsim.predict import Sizes
+from hwsim.predict import QUEUE, REOPEN, WRITE, Sizes
 from hwsim.schedule import Schedule
 from hwsim.supply import Supply
 
@@ -50,7 +50,8 @@ def _walk(
     weights = activations = results = 0  # words so far
     moved = c.start  # the decoder's word has gone on to the tile
     accepted = c.start - 1  # the last word of activations came from the bus
-    written = c.start  # the last word of activations went into the buffer
+    queued = np.zeros(2, np.int64)  # the last two of them left the queue behind it
+    written = c.start  # the last word of activations left the repacker's count
     free = 0  # of the sink
     weight_stall = activation_stall = result_stall = 0
     ready = np.empty(c.batch * c.column_blocks, np.int64)  # words can be read
@@ -60,25 +61,28 @@ def _walk(
     for token_block in range(c.token_blocks):
         tokens = c.batch if token_block + 1 < c.token_blocks else c.last_tokens
 
-        # Activations. The repacker holds less than two words of the buffer when it takes one from
-        # the bus; the first one of a token waits for the last token to leave.
+        # Activations. Two words at most wait in the queue. The repacker holds less than two words
+        # of the buffer when it takes one; the first one of a token waits for the last token to
+        # leave.
         for token in range(tokens):
             packet = token * c.column_blocks
             taken = 0
             earliest = written
             if token == 0:
-                earliest = max(earliest, space[tokens_half])
+                accepted = max(accepted, space[tokens_half] - 1)
             for word in range(c.column_blocks):
                 while taken < -(-min((word + 1) * c.columns, c.in_features) // c.bus_items):
                     gone = taken * c.bus_items // c.columns - 1
                     if gone > 0:
-                        earliest = max(earliest, ready[packet + gone - 1])
+                        earliest = max(earliest, ready[packet + gone - 1] - WRITE + 1)
                     there = _arrival(activation, activations)
-                    accepted = max(accepted + 1, earliest, there)
+                    accepted = max(accepted + 1, queued[0] + 1, there)
+                    leaves = max(accepted + QUEUE, queued[1] + 1, earliest)
+                    queued[0], queued[1] = queued[1], leaves
                     activations += 1
                     taken += 1
-                written = max(written, accepted) + 1
-                ready[packet + word] = written + 1
+                written = max(written, queued[1]) + 1
+                ready[packet + word] = written + WRITE
 
         for row_block in range(c.row_blocks):
             for column_block in range(c.column_blocks):
@@ -114,6 +118,6 @@ def _walk(
                     results += 1
             room[rows_half] = load + 1
             rows_half ^= 1
-        space[tokens_half] = step + 1
+        space[tokens_half] = step + REOPEN
         tokens_half ^= 1
     return sent + 1, weight_stall, activation_stall, result_stall

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from hwsim.activity import Activity, Cycles
 from hwsim.config import ArrayConfig
 
-START = 3
-"""First cycle in which the loops stand at a position; the command is taken in cycle 0."""
+START = 5
+"""First cycle in which words are taken from the bus; the command is taken in cycle 0."""
 
 
 @dataclass(frozen=True, kw_only=True)

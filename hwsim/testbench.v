@@ -235,7 +235,7 @@ module hwsim_tb_player #(
       device.start(command);
       weight_tvalid <= 1;
       activation_tvalid <= 1;
-      repeat (6) @(posedge clk);
+      repeat (10) @(posedge clk);
       if (busy !== expect_busy) fail($sformatf("busy after command %h is %b", command, busy));
       if (error !== expect_error) fail($sformatf("error after command %h is %b", command, error));
       if (!busy && {weight_tready, activation_tready} !== 2'd0) fail("a port is active");

@@ -6,6 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hwsim.config import ArrayConfig
+from hwsim.rtl.platform import copies
 
 
 class AccumulatorBank(wiring.Component):
@@ -30,10 +31,12 @@ class AccumulatorBank(wiring.Component):
         Its new value.
     write : In(1)
         That of the next cycle is to be written.
+    fetch : In(1)
+        The word that is to be sent is another one from the next cycle on.
     result_half, result_token : In
-        The word that is to be sent.
+        Which one.
     result : Out(rows * accumulator_bits)
-        Its value, in the same cycle.
+        Its value.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -46,6 +49,7 @@ class AccumulatorBank(wiring.Component):
                 "sums": Out(word),
                 "next": In(word),
                 "write": In(1),
+                "fetch": In(1),
                 "result_half": In(1),
                 "result_token": In(range(config.batch)),
                 "result": Out(word),
@@ -55,30 +59,46 @@ class AccumulatorBank(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Address the memory."""
         m = Module()
-        batch = self._config.batch
-        m.submodules.memory = memory = Memory(shape=len(self.sums), depth=2 * batch, init=[])
-        read = memory.read_port(domain="comb")
-        result = memory.read_port(domain="comb")
-        write = memory.write_port()
+        config = self._config
+        batch = config.batch
         sums = Signal.like(self.sums, reset_less=True)
-        address = Signal.like(read.addr, reset_less=True)  # of what is being added to
-        ahead = Signal.like(read.addr)
-        writing = Signal()
+        ahead = Signal(range(2 * batch))  # address of what is read in the next cycle
+        reading = Signal.like(ahead)
+        result_address = Signal.like(ahead)
+        fetching = Signal.like(ahead, reset_less=True)
+        fetched = Signal.like(ahead)
         m.d.comb += [
             ahead.eq(self.token + Mux(self.half, batch, 0)),
+            result_address.eq(self.result_token + Mux(self.result_half, batch, 0)),
+            fetched.eq(Mux(self.fetch, result_address, fetching)),
             self.sums.eq(sums),
-            write.addr.eq(address),
-            write.data.eq(self.next),
-            write.en.eq(writing),
-            result.addr.eq(self.result_token + Mux(self.result_half, batch, 0)),
-            self.result.eq(result.data),
         ]
-        m.d.sync += [read.addr.eq(ahead), address.eq(read.addr), writing.eq(self.write)]
-        # A copy of the decision for the rows of every copy of the operands.
-        bits = self._config.operand_rows * self._config.accumulator_bits
-        for copy in range(self._config.operand_copies):
-            again = Signal(name=f"again_{copy}", attrs={"keep": 1})
-            part = slice(copy * bits, (copy + 1) * bits)
-            m.d.sync += again.eq(self.write & (ahead == read.addr))
-            m.d.sync += sums[part].eq(Mux(again, self.next[part], read.data[part]))
+        m.d.sync += [reading.eq(ahead), fetching.eq(fetched)]
+        again = self.write & (ahead == reading)
+        # The rows of every copy of the operands have a memory with registers of its own.
+        count = config.operand_copies
+        agains = copies(m, again, count, name="again")
+        writings = copies(m, self.write, count, name="writing")
+        read_addresses = copies(m, ahead, count, name="read_address")
+        write_addresses = copies(m, reading, count, name="write_address", reset_less=True)
+        result_addresses = copies(m, fetched, count, name="result_address", reset_less=True)
+        bits = config.operand_rows * config.accumulator_bits
+        for copy in range(count):
+            part = slice(copy * bits, min((copy + 1) * bits, len(sums)))
+            next_part = self.next[part]
+            m.submodules[f"memory_{copy}"] = memory = Memory(
+                shape=len(next_part), depth=2 * batch, init=[]
+            )
+            read = memory.read_port(domain="comb")
+            result = memory.read_port(domain="comb")
+            write = memory.write_port()
+            m.d.comb += [
+                read.addr.eq(read_addresses[copy]),
+                write.addr.eq(write_addresses[copy]),
+                write.data.eq(next_part),
+                write.en.eq(writings[copy]),
+                result.addr.eq(result_addresses[copy]),
+                self.result[part].eq(result.data),
+            ]
+            m.d.sync += sums[part].eq(Mux(agains[copy], next_part, read.data))
         return m

@@ -2,7 +2,7 @@
 
 from typing import TypedDict
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -47,7 +47,7 @@ class ActivationBuffer(wiring.Component):
     start : In(1)
         Begin a layer.
     command : In(Command)
-        The layer; holds still from the cycle before `start` on.
+        The layer; holds still from two cycles before `start` on.
     i : In(stream of activation_bus_bits)
         Activations, each token beginning with a new word.
     index : In(range(batch * buffer_words))
@@ -55,7 +55,7 @@ class ActivationBuffer(wiring.Component):
     last : In(1)
         Whether no later step needs that half; the steps from then on need the other one.
     load : In(1)
-        That step is the next one from the next cycle on.
+        That step is the next one from the next cycle on. `index` and `last` matter only then.
     available : Out(1)
         Whether the word of the next step is there.
     read : In(1)
@@ -96,10 +96,14 @@ class ActivationBuffer(wiring.Component):
         m.submodules.walker = walker = Walker(batch=config.batch, rows=False)
         m.submodules.ram = ram = BlockRam(**activation_ram_shape(config))
 
-        # The walker stands at the token whose words are being taken from the bus.
+        # The walker's position is the token whose words are taken from the bus. A half that a
+        # token block occupies is free again a cycle after its last word is read, and taken into
+        # use one later.
         taking_half = Signal()
         occupied = Array([Signal(name="occupied_0"), Signal(name="occupied_1")])
-        mid_block = Signal()
+        opened = Signal()  # there is a half for the words on offer
+        started = Signal()
+        token = walker.o.payload
         accept = Signal()
         m.d.comb += [
             walker.start.eq(self.start),
@@ -107,38 +111,43 @@ class ActivationBuffer(wiring.Component):
             repacker.start.eq(self.start),
             repacker.length.eq(self.command.in_features),
             repacker.i.payload.eq(self.i.payload),
-        ]
-        with m.If(walker.active & (mid_block | ~occupied[taking_half])):
-            m.d.comb += [
-                repacker.i.valid.eq(self.i.valid),
-                self.i.ready.eq(repacker.i.ready),
-            ]
-        m.d.comb += [
+            repacker.i.valid.eq(self.i.valid & opened),
+            repacker.i_mark.eq(token.last_token),
+            self.i.ready.eq(repacker.i.ready & opened),
             accept.eq(self.i.valid & self.i.ready),
-            walker.advance.eq(accept & repacker.i_last),
+            walker.o.ready.eq(accept & repacker.i_last),
         ]
+        m.d.sync += started.eq(self.start)
+        with m.If(started | (walker.o.valid & ~occupied[taking_half])):
+            m.d.sync += opened.eq(1)
         with m.If(accept):
-            m.d.sync += [occupied[taking_half].eq(1), mid_block.eq(1)]
-            with m.If(repacker.i_last & walker.last_token):
-                m.d.sync += [mid_block.eq(0), taking_half.eq(~taking_half)]
+            m.d.sync += occupied[taking_half].eq(1)
+            with m.If(repacker.i_last & token.last_token):
+                m.d.sync += opened.eq(~token.last & ~occupied[~taking_half])
+                m.d.sync += taking_half.eq(~taking_half)
 
-        # What leaves the repacker is at most one token behind.
+        # What leaves the repacker.
         writing_half = Signal()
-        last_token = Signal(reset_less=True)
         written = Array(Signal(range(self._half_words + 1), name=f"written_{h}") for h in (0, 1))
-        place = Signal(range(self._half_words + 1))
+        place = Signal(range(self._half_words + 1))  # in its half
+        write_address = Signal.like(ram.write_address)
         m.d.comb += [
-            place.eq(written[writing_half]),
             ram.write.eq(repacker.o.valid),
-            ram.write_address.eq(self._address(writing_half, place)),
+            ram.write_address.eq(write_address),
             ram.write_data.eq(repacker.o.payload),
         ]
-        with m.If(accept & repacker.i_last):
-            m.d.sync += last_token.eq(walker.last_token)
         with m.If(repacker.o.valid):
-            m.d.sync += written[writing_half].eq(place + 1)
-            with m.If(repacker.o_last & last_token):
-                m.d.sync += writing_half.eq(~writing_half)
+            m.d.sync += [
+                place.eq(place + 1),
+                write_address.eq(write_address + 1),
+                written[writing_half].eq(place + 1),
+            ]
+            with m.If(repacker.o_last & repacker.o_mark):
+                m.d.sync += [
+                    place.eq(0),
+                    write_address.eq(self._address(~writing_half, 0)),
+                    writing_half.eq(~writing_half),
+                ]
 
         # A word that is there stays there until its step, so it is looked up once, before the step
         # that waits for the outcome. While a word is missing nothing behind it is written, so no
@@ -162,16 +171,16 @@ class ActivationBuffer(wiring.Component):
         with m.Elif(arriving(index)):
             m.d.sync += self.available.eq(1)
 
-        # Many block RAMs are far apart: where there are stages for it, a register drives them, and
-        # one stands behind them.
+        # Many block RAMs are far apart: where there are stages for it, a register drives them, one
+        # stands behind them, and one on the way to the copies of the operands.
         m.d["sync" if config.broadcast_stages else "comb"] += [
             ram.read.eq(self.read),
             ram.read_address.eq(self._address(half, index)),
         ]
-        m.d.comb += self.o.eq(ram.read_data)
+        m.d["sync" if config.broadcast_stages else "comb"] += self.o.eq(ram.read_data)
         with m.If(self.read & last):
             m.d.sync += [written[half].eq(0), occupied[half].eq(0)]
         return m
 
-    def _address(self, half: Value, index: Value) -> Value:
+    def _address(self, half: Value, index: ValueLike) -> Value:
         return index + Mux(half, self._half_words, 0)

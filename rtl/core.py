@@ -1,6 +1,6 @@
 """`Core`: the array with its buffers, from streams to a stream."""
 
-from amaranth.hdl import Array, Cat, Module, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,10 +11,13 @@ from hwsim.rtl.counters import CAUSES, CycleCounters
 from hwsim.rtl.decoder import WeightDecoder
 from hwsim.rtl.lanes import LANE_MODULE, LANES, copies_of
 from hwsim.rtl.layouts import Command
-from hwsim.rtl.platform import add_repeated
+from hwsim.rtl.platform import add_repeated, copies
 from hwsim.rtl.serializer import ResultSerializer, result_signature
 from hwsim.rtl.tile import WeightTile
-from hwsim.rtl.walker import Ahead, Walker, turns
+from hwsim.rtl.walker import Walker, turns
+
+_ENABLED = 64
+"""Most operand registers that share an enable where those have copies."""
 
 
 class Core(wiring.Component):
@@ -25,7 +28,7 @@ class Core(wiring.Component):
     never stall; in a cycle without a step their operands hold.
 
     A command with a zero in it, or with more column blocks than the buffer holds, sets `error` and
-    is not run: `busy` falls after one cycle.
+    is not run: `busy` falls after two cycles.
 
     A layer leaves all blocks as it found them, so only a reset has to put them there.
 
@@ -82,26 +85,35 @@ class Core(wiring.Component):
             batch=config.batch, columns=config.buffer_words, tokens=False
         )
 
-        # One layer at a time. A command is looked at in the cycle after that in which it is taken.
+        # One layer at a time. A command is looked at in the cycle after that in which it is taken,
+        # field by field, and decided about in the next one.
         command = Signal(Command, reset_less=True)
         accept = Signal()
         taken = Signal()
-        start = Signal()
+        looked_at = Signal()
+        good = Signal(len(Command.as_shape().members) + 2, reset_less=True)
         m.d.comb += [
             self.command.ready.eq(~self.busy),
             accept.eq(self.command.valid & self.command.ready),
         ]
-        m.d.sync += [taken.eq(accept), start.eq(0)]
+        m.d.sync += [
+            taken.eq(accept),
+            looked_at.eq(taken),
+            good.eq(
+                Cat(
+                    *(command[field].any() for field in Command.as_shape().members),
+                    command.column_blocks <= config.buffer_words,
+                    command.in_features <= config.max_in_features,
+                )
+            ),
+        ]
         with m.If(accept):
             m.d.sync += [command.eq(self.command.payload), self.busy.eq(1), self.error.eq(0)]
-        with m.If(taken):
-            fine = (
-                Cat(command[field].any() for field in Command.as_shape().members).all()
-                & (command.column_blocks <= config.buffer_words)
-                & (command.in_features <= config.max_in_features)
-            )
-            m.d.sync += [start.eq(fine), self.busy.eq(fine), self.error.eq(~fine)]
-        for block in (steps, tiles, buffer, serializer):
+        with m.If(looked_at):
+            m.d.sync += [self.busy.eq(good.all()), self.error.eq(~good.all())]
+        blocks = (steps, tiles, buffer, serializer)
+        starts = copies(m, looked_at & good.all(), len(blocks), name="start")
+        for block, start in zip(blocks, starts, strict=True):
             m.d.comb += [block.start.eq(start), block.command.eq(command)]
 
         # Weights: words are taken only for tiles of this layer.
@@ -109,10 +121,10 @@ class Core(wiring.Component):
         _, last_word = turns(m, config.tile_words, take_word)
         m.d.comb += [
             decoder.i.payload.eq(self.weights.payload),
-            decoder.i.valid.eq(self.weights.valid & tiles.active),
-            self.weights.ready.eq(decoder.i.ready & tiles.active),
+            decoder.i.valid.eq(self.weights.valid & tiles.o.valid),
+            self.weights.ready.eq(decoder.i.ready & tiles.o.valid),
             take_word.eq(self.weights.valid & self.weights.ready),
-            tiles.advance.eq(take_word & last_word),
+            tiles.o.ready.eq(take_word & last_word),
         ]
         with m.If(decoder.illegal):
             m.d.sync += self.error.eq(1)
@@ -120,53 +132,55 @@ class Core(wiring.Component):
         wiring.connect(m, wiring.flipped(self.activations), buffer.i)
 
         # Steps. What the next one is stands in registers, so that little lies between two of them;
-        # the walker is one or two further.
+        # the walker's position is the one after that.
+        here, ahead = steps.o.payload, steps.o.valid
         position = data.StructLayout(
             {
                 "first": 1,  # of the column blocks of its row block
                 "last": 1,
                 "begins_tile": 1,
+                "begins_row_block": 1,
                 "half": 1,  # of the bank
-                "token": steps.token.shape(),
-                "index": buffer.index.shape(),  # of its activations, in their half of the buffer
-                "ends_half": 1,  # of the buffer
+                "token": here.token.shape(),
             }
         )
-        m.submodules.ahead = ahead = Ahead(position)
-        here = ahead.i.payload
-        following, walking = ahead.o.payload, ahead.o.valid
+        following = Signal(position, reset_less=True)
+        walking = Signal()  # there is one
+        proceed = Signal()
         half = Signal()
-        index = Signal.like(buffer.index)
+        index = Signal.like(buffer.index)  # of its activations, in their half of the buffer
         occupied = Array([Signal(name="occupied_0"), Signal(name="occupied_1")])
         room = Signal()
         weights_there = Signal()
         step = Signal()
         m.d.comb += [
-            here.first.eq(steps.first_column),
-            here.last.eq(steps.last_column),
-            here.begins_tile.eq(steps.first_token),
-            here.half.eq(half),
-            here.token.eq(steps.token),
-            here.index.eq(index),
-            here.ends_half.eq(steps.last_token & steps.last_column & steps.last_row),
-            ahead.i.valid.eq(steps.active),
-            steps.advance.eq(steps.active & ahead.i.ready),
-            room.eq(~(following.begins_tile & following.first) | ~occupied[following.half]),
+            room.eq(~following.begins_row_block | ~occupied[following.half]),
             weights_there.eq(~following.begins_tile | tile.available),
             step.eq(walking & room & weights_there & buffer.available),
-            ahead.o.ready.eq(step),
+            proceed.eq(step | ~walking),
+            steps.o.ready.eq(proceed),
             tile.take.eq(step & following.begins_tile),
-            buffer.index.eq(ahead.following.index),
-            buffer.last.eq(ahead.following.ends_half),
-            buffer.load.eq(ahead.load),
+            buffer.index.eq(index),
+            buffer.last.eq(here.last_token & here.last_column & here.last_row),
+            buffer.load.eq(proceed & ahead),
             buffer.read.eq(step),
         ]
-        with m.If(steps.advance):
+        with m.If(proceed):
+            m.d.sync += [
+                walking.eq(ahead),
+                following.first.eq(here.first_column),
+                following.last.eq(here.last_column),
+                following.begins_tile.eq(here.first_token),
+                following.begins_row_block.eq(here.first_token & here.first_column),
+                following.half.eq(half),
+                following.token.eq(here.token),
+            ]
+        with m.If(buffer.load):
             # index = token * column_blocks + column_block, without a multiplication
             m.d.sync += index.eq(index + command.column_blocks)
-            with m.If(steps.last_token):
-                m.d.sync += index.eq(steps.column + 1)
-                with m.If(steps.last_column):
+            with m.If(here.last_token):
+                m.d.sync += index.eq(here.column + 1)
+                with m.If(here.last_column):
                     m.d.sync += [index.eq(0), half.eq(~half)]
         with m.If(step):
             m.d.sync += occupied[following.half].eq(1)
@@ -174,18 +188,29 @@ class Core(wiring.Component):
             m.d.sync += occupied[serializer.half].eq(0)
 
         # Operands, then the lanes, then the bank. What a step is travels beside its data.
-        valid, before, about = step, following, following
+        valid, before_valid, earlier_valid = step, Const(0), Const(0)
+        about = before = earlier = following
         for stage in range(config.step_latency - 1):
             if stage == 1 + config.broadcast_stages:
                 prepared = LANES[config.lane].prepare(config, buffer.o)
                 operands = copies_of(prepared, config)
-                with m.If(valid):
-                    m.d.sync += [copy.eq(prepared) for copy in operands]
+                # An enable for every part of every copy.
+                most = _ENABLED if config.broadcast_stages else len(prepared)
+                parts = [slice(at, at + most) for at in range(0, len(prepared), most)]
+                groups = [before_valid]
+                if config.broadcast_stages:
+                    groups = copies(m, earlier_valid, len(operands), name="enable_group")
+                for place, (copy, group) in enumerate(zip(operands, groups, strict=True)):
+                    enables = copies(m, group, len(parts), name=f"enable_{place}")
+                    for part, enable in zip(parts, enables, strict=True):
+                        with m.If(enable):
+                            m.d.sync += copy[part].eq(prepared[part])
             next_valid = Signal(name=f"valid_{stage + 1}")
             next_about = Signal.like(about, name=f"about_{stage + 1}", reset_less=True)
             m.d.sync += [next_valid.eq(valid), next_about.eq(about)]
-            earlier, before, before_valid = before, about, valid
-            valid, about = next_valid, next_about
+            earlier_valid, before_valid, valid = before_valid, valid, next_valid
+            earlier, before, about = before, about, next_about
+        firsts = copies(m, before.first, config.operand_copies, name="first", reset_less=True)
         sums = [
             add_repeated(
                 m,
@@ -195,7 +220,7 @@ class Core(wiring.Component):
                     "operands": operands[row // config.operand_rows],
                     "weights": tile.weights[row],
                     "accumulator": bank.sums.word_select(row, config.accumulator_bits),
-                    "first": about.first,
+                    "first": firsts[row // config.operand_rows],
                 },
                 "next",
                 module=LANE_MODULE,
@@ -215,8 +240,9 @@ class Core(wiring.Component):
 
         # Results.
         m.d.comb += [
-            bank.result_half.eq(serializer.half),
-            bank.result_token.eq(serializer.token),
+            bank.fetch.eq(serializer.fetch),
+            bank.result_half.eq(serializer.next_half),
+            bank.result_token.eq(serializer.next_token),
             serializer.sums.eq(bank.result),
         ]
         wiring.connect(m, serializer.o, wiring.flipped(self.results))

@@ -44,9 +44,9 @@ class CycleCounters(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Count the first cause that fits.
 
-        What a cycle with a step to make was is decided in it and counted in the next one, so that
-        no counter waits for the decision. The others, the last ones among them, are counted at
-        once: when `busy` falls, all counts are there.
+        A cycle with a step to make is seen in it and counted in the next one, so that no counter
+        waits for the decision. The others, the last ones among them, are counted at once: when
+        `busy` falls, all counts are there.
         """
         m = Module()
         counts = {
@@ -54,24 +54,32 @@ class CycleCounters(wiring.Component):
         }
         m.d.comb += [getattr(self, name).eq(count) for name, count in counts.items()]
 
-        filled = Signal()  # there was a step
-        was = {cause: Signal(name=f"was_{cause}") for cause in CAUSES}
-        m.d.sync += [flag.eq(0) for flag in was.values()]
-        with m.If(self.step):
-            m.d.sync += [was["compute"].eq(1), filled.eq(1)]
-        with m.Elif(self.walking):
-            with m.If(~filled):
-                m.d.sync += was["fill_drain"].eq(1)
-            with m.Elif(~self.room):
-                m.d.sync += was["result_stall"].eq(1)
-            with m.Elif(~self.weights):
-                m.d.sync += was["weight_stall"].eq(1)
-            with m.Else():
-                m.d.sync += was["activation_stall"].eq(1)
-
+        stepped = Signal()
         walked = Signal()
+        room = Signal()
+        weights = Signal()
+        m.d.sync += [
+            stepped.eq(self.step),
+            walked.eq(self.walking),
+            room.eq(self.room),
+            weights.eq(self.weights),
+        ]
+        filled = Signal()  # there was a step before
+        was = {cause: Signal(name=f"was_{cause}") for cause in CAUSES}
+        with m.If(stepped):
+            m.d.comb += was["compute"].eq(1)
+            m.d.sync += filled.eq(1)
+        with m.Elif(walked):
+            with m.If(~filled):
+                m.d.comb += was["fill_drain"].eq(1)
+            with m.Elif(~room):
+                m.d.comb += was["result_stall"].eq(1)
+            with m.Elif(~weights):
+                m.d.comb += was["weight_stall"].eq(1)
+            with m.Else():
+                m.d.comb += was["activation_stall"].eq(1)
+
         draining = Signal()
-        m.d.sync += walked.eq(self.walking)
         m.d.comb += draining.eq(self.busy & ~self.walking)
         # Where both come together, two cycles are counted: the total is always that of the causes.
         m.d.sync += counts["total"].eq(counts["total"] + walked + draining)

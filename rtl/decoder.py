@@ -8,6 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hwsim.config import TRIT_BITS, TRITS_PER_BYTE, ArrayConfig
+from hwsim.rtl.walker import Ahead
 
 Decoder = Callable[[Module, Value], tuple[Value, Value]]
 """From a word to its weights, the first one lowest, and whether any code in it is illegal."""
@@ -85,7 +86,7 @@ class WeightDecoder(wiring.Component):
     """Decodes every byte of a weight word, and holds the weights in a register.
 
     An illegal code decodes as zero and raises `illegal`. Throughput is a word per cycle, latency is
-    one cycle.
+    one cycle. Two words can be inside, so that `i.ready` is a register.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ class WeightDecoder(wiring.Component):
     o : Out(decoded_signature)
         The same words, decoded.
     illegal : Out(1)
-        Whether the word that is being taken holds an illegal code.
+        Whether the word that was taken in the cycle before holds an illegal code.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -117,17 +118,15 @@ class WeightDecoder(wiring.Component):
         m = Module()
 
         weights, illegal = DECODERS[self._encoding](m, self.i.payload)
-
-        word = Signal.like(self.o.payload, reset_less=True)
-        accept = Signal()
+        m.submodules.ahead = ahead = Ahead(len(self.o.payload))
         m.d.comb += [
-            self.i.ready.eq(~self.o.valid | self.o.ready),
-            accept.eq(self.i.valid & self.i.ready),
-            self.illegal.eq(accept & illegal),
-            self.o.payload.eq(word),
+            ahead.i.payload.eq(weights),
+            ahead.i.valid.eq(self.i.valid),
+            self.i.ready.eq(ahead.i.ready),
         ]
-        with m.If(self.i.ready):
-            m.d.sync += self.o.valid.eq(self.i.valid)
-        with m.If(accept):
-            m.d.sync += word.eq(weights)
+        accepted = Signal()
+        held_illegal = Signal(reset_less=True)
+        m.d.sync += [accepted.eq(self.i.valid & self.i.ready), held_illegal.eq(illegal)]
+        m.d.comb += self.illegal.eq(accepted & held_illegal)
+        wiring.connect(m, ahead.o, wiring.flipped(self.o))
         return m

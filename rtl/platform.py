@@ -2,7 +2,16 @@
 
 from collections.abc import Callable, Mapping
 
-from amaranth.hdl import ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal, Value
+from amaranth.hdl import (
+    ClockSignal,
+    Elaboratable,
+    Instance,
+    Module,
+    ResetSignal,
+    Signal,
+    Value,
+    ValueLike,
+)
 
 
 class Emission:
@@ -57,3 +66,44 @@ def add_repeated(
     m.d.comb += [Value.cast(getattr(component, port)).eq(v) for port, v in inputs.items()]
     m.d.comb += result.eq(getattr(component, output))
     return result
+
+
+def copies(
+    m: Module,
+    value: ValueLike,
+    count: int,
+    *,
+    name: str,
+    init: int = 0,
+    reset_less: bool = False,
+) -> list[Signal]:
+    """Return registers that hold the same, so that none has many readers; synthesis keeps all.
+
+    Parameters
+    ----------
+    m
+        Gets the registers.
+    value
+        What they get in every cycle.
+    count
+        How many there are.
+    name
+        Of each, with its number behind it.
+    init
+        What they hold first.
+    reset_less
+        Whether they need no reset.
+    """
+    value = Value.cast(value)
+    registers = [
+        Signal(
+            len(value),
+            name=f"{name}_copy_{copy}",
+            init=init,
+            reset_less=reset_less,
+            attrs={"keep": 1},
+        )
+        for copy in range(count)
+    ]
+    m.d.sync += [register.eq(value) for register in registers]
+    return registers

@@ -1,10 +1,14 @@
 """`Repacker`: from words of one width to words of another, packet by packet."""
 
+from functools import reduce
 from math import gcd
+from operator import or_
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+
+from hwsim.rtl.walker import Ahead
 
 
 class Repacker(wiring.Component):
@@ -13,9 +17,11 @@ class Repacker(wiring.Component):
     Each packet begins with a new word on both sides. What fills its last input word is ignored; its
     last output word is filled with zeros. The output cannot wait.
 
-    Without gaps at the input, word m of a packet whose first word is taken in cycle s leaves in
-    cycle s + w[m], and the next packet's first word can be taken in the cycle in which the last
-    word leaves::
+    A word goes from the input to a queue of two, from there through two registers, and then to what
+    is held for the output, so that little lies between any two of them. Where the input is never
+    late, word m of a packet whose first word leaves the queue in cycle s leaves in cycle
+    s + w[m] + 2, and the next packet's first word can leave the queue in cycle s + w[m] of this
+    one's last word::
 
         w[-1] = 0
         w[m]  = max(w[m - 1] + 1, ceil(min((m + 1) * o_items, length) / i_items))
@@ -34,15 +40,19 @@ class Repacker(wiring.Component):
     length : In(range(max_length + 1))
         Items of a packet; holds still from the cycle before `start` on.
     start : In(1)
-        Forget what is held and await the first word of a packet of `length`.
+        Await the first word of a packet of `length`; only while nothing is inside.
     i : In(stream of i_items * item_bits)
         Input words, the first item lowest.
     i_last : Out(1)
         Whether the input word on offer is the last of its packet.
+    i_mark : In(1)
+        Anything about the packet, given with its last word.
     o : Out(stream of o_items * item_bits, always ready)
         Output words.
     o_last : Out(1)
         Whether the output word is the last of its packet.
+    o_mark : Out(1)
+        What was given about the packet, with its last word.
     """
 
     def __init__(self, *, item_bits: int, i_items: int, o_items: int, max_length: int):
@@ -56,8 +66,10 @@ class Repacker(wiring.Component):
                 "start": In(1),
                 "i": In(stream.Signature(i_items * item_bits)),
                 "i_last": Out(1),
+                "i_mark": In(1),
                 "o": Out(stream.Signature(o_items * item_bits, always_ready=True)),
                 "o_last": Out(1),
+                "o_mark": Out(1),
             }
         )
 
@@ -70,58 +82,105 @@ class Repacker(wiring.Component):
         i_grains, o_grains = i_items // grain, o_items // grain
         capacity = o_grains + i_grains - 1
 
-        held = Signal(capacity * grain * bits, reset_less=True)  # zeros above `level`
-        level = Signal(range(capacity + 1))
-        final = Signal(reset_less=True)  # the last word of the packet is among what is held
+        # The input: what a packet does not fill is zero from here on. What the word on offer is
+        # stands in registers.
         left = Signal(range(self._max_length + 1), reset_less=True)  # items not yet taken
+        filled = Signal(i_items, reset_less=True)  # places that hold items of the packet
         single = Signal(reset_less=True)  # a packet is one word
+        first_filled = Signal(i_items, reset_less=True)  # of its first word
 
         # Comparisons that cannot fail are left out: linters take them for mistakes.
+        def exceeds(items: Value, count: int) -> Value:
+            return items > count if count < self._max_length else Const(0)
+
+        word = data.StructLayout(
+            {"items": i_items * bits, "grains": range(i_grains + 1), "last": 1, "mark": 1}
+        )
+        m.submodules.queue = queue = Ahead(word)
+        m.d.comb += [
+            queue.i.payload.items.eq(
+                self.i.payload & Cat(place.replicate(bits) for place in filled)
+            ),
+            # The items are rounded up to grains, without a division.
+            queue.i.payload.grains.eq(1 + sum(filled[grain::grain])),
+            queue.i.payload.last.eq(self.i_last),
+            queue.i.payload.mark.eq(self.i_mark),
+            queue.i.valid.eq(self.i.valid),
+            self.i.ready.eq(queue.i.ready),
+        ]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [
+                left.eq(left - i_items),
+                self.i_last.eq(left <= 2 * i_items),
+                filled.eq(Cat(exceeds(left, i_items + index) for index in range(i_items))),
+            ]
+        m.d.sync += [
+            single.eq(self.length <= i_items),
+            first_filled.eq(Cat(exceeds(self.length, index) for index in range(i_items))),
+        ]
+        with m.If(self.start | (self.i.valid & self.i.ready & self.i_last)):
+            m.d.sync += [
+                left.eq(self.length),
+                self.i_last.eq(single),
+                filled.eq(first_filled),
+            ]
+
+        # What happens to what is held, a cycle before it does.
+        level = Signal(range(capacity + 1))
+        final = Signal()  # the last word of the packet is among what is held
+        mark = Signal(reset_less=True)
         is_last_word = level <= o_grains if capacity > o_grains else Const(1)
         has_room = level < 2 * o_grains if capacity >= 2 * o_grains else Const(1)
+        leaves = Signal()
+        ends = Signal()
         accept = Signal()
         position = Signal.like(level)  # level after this cycle's output: where the next word goes
         m.d.comb += [
-            self.o.payload.eq(held[: o_items * bits]),
-            self.o.valid.eq(Mux(final, level != 0, level >= o_grains)),
-            self.o_last.eq(final & is_last_word),
-            self.i.ready.eq(Mux(final, is_last_word, has_room)),
-            accept.eq(self.i.valid & self.i.ready),
+            leaves.eq(Mux(final, level != 0, level >= o_grains)),
+            ends.eq(final & is_last_word),
+            queue.o.ready.eq(Mux(final, is_last_word, has_room)),
+            accept.eq(queue.o.valid & queue.o.ready),
         ]
-        with m.If(self.o.valid & ~self.o_last):
+        with m.If(leaves & ~ends):
             m.d.comb += position.eq(level - o_grains)
-        with m.Elif(~self.o.valid):
+        with m.Elif(~leaves):
             m.d.comb += position.eq(level)
-
-        valid_items = Signal(range(i_items + 1))
-        m.d.comb += valid_items.eq(Mux(self.i_last, left, i_items))
-        word = Signal(i_items * bits)
-        m.d.comb += word.eq(
-            Cat(
-                Mux(index < valid_items, self.i.payload.word_select(index, bits), 0)
-                for index in range(i_items)
-            )
-        )
-        placed = Signal.like(held)
-        with m.If(accept), m.Switch(position):
-            for offset in range(o_grains):
-                with m.Case(offset):
-                    m.d.comb += placed.eq(word << (offset * grain * bits))
-
-        m.d.sync += held.eq(Mux(self.o.valid, held >> (o_items * bits), held) | placed)
-        # The items are rounded up to grains, without a division.
-        valid_grains = 1 + sum(valid_items > index * grain for index in range(1, i_grains))
-        m.d.sync += level.eq(position + Mux(accept, valid_grains, 0))
-        with m.If(self.o.valid & self.o_last):
+        m.d.sync += level.eq(position + Mux(accept, queue.o.payload.grains, 0))
+        with m.If(leaves & ends):
             m.d.sync += final.eq(0)
         with m.If(accept):
-            m.d.sync += [
-                final.eq(self.i_last),
-                left.eq(Mux(self.i_last, self.length, left - i_items)),
-                self.i_last.eq(Mux(self.i_last, single, left <= 2 * i_items)),
-            ]
-        m.d.sync += single.eq(self.length <= i_items)
-        with m.If(self.start):
-            m.d.sync += [held.eq(0), level.eq(0), final.eq(0)]
-            m.d.sync += [left.eq(self.length), self.i_last.eq(single)]
+            m.d.sync += [final.eq(queue.o.payload.last), mark.eq(queue.o.payload.mark)]
+
+        # In the next cycle it is made out where the word goes, then it goes there.
+        decided = data.StructLayout({"leaves": 1, "last": 1, "mark": 1})
+        first = Signal(decided)
+        second = Signal(decided)
+        place = Signal.like(position, init=o_grains)  # beyond the last one, if nothing comes
+        places = Signal(o_grains)  # one-hot
+        following = Signal(i_items * bits, reset_less=True)
+        coming = Signal.like(following, reset_less=True)
+        shift = Signal()
+        clear = Signal()
+        held = Signal(capacity * grain * bits, reset_less=True)  # zeros above what there is
+        m.d.sync += [
+            first.eq(Cat(leaves, ends, mark)),
+            second.eq(first),
+            shift.eq(first.leaves | self.start),
+            clear.eq(self.start),
+            place.eq(Mux(accept, position, o_grains)),
+            places.eq(Cat(place == offset for offset in range(o_grains))),
+            following.eq(queue.o.payload.items),
+            coming.eq(following),
+        ]
+        m.d.comb += [
+            self.o.valid.eq(second.leaves),
+            self.o_last.eq(second.last),
+            self.o_mark.eq(second.mark),
+        ]
+        placed = [
+            Mux(place, coming << (offset * grain * bits), 0) for offset, place in enumerate(places)
+        ]
+        kept = Mux(shift, Mux(clear, 0, held >> (o_items * bits)), held)
+        m.d.sync += held.eq(reduce(or_, placed, kept))
+        m.d.comb += self.o.payload.eq(held[: o_items * bits])
         return m

@@ -7,8 +7,11 @@ from amaranth.lib.wiring import In, Out
 from hwsim.config import ArrayConfig
 from hwsim.rtl.decoder import decoded_signature
 from hwsim.rtl.lanes import LANES, RECODER_MODULE, Recoder
-from hwsim.rtl.platform import add_repeated
+from hwsim.rtl.platform import add_repeated, copies
 from hwsim.rtl.walker import turns
+
+_ENABLED = 32
+"""Most registers of a row, or of a word, that share an enable where those have copies."""
 
 
 class WeightTile(wiring.Component):
@@ -68,7 +71,7 @@ class WeightTile(wiring.Component):
         free = Signal(init=1)  # the next tile is not complete, or is being swapped
         swap = Signal()
         accept = Signal()
-        word, last_word = turns(m, config.tile_words, accept)
+        place, last_word = turns(m, config.tile_words, accept)
         completing = Signal()
         m.d.comb += [
             self.i.ready.eq(free),
@@ -90,26 +93,39 @@ class WeightTile(wiring.Component):
 
         stages = config.broadcast_stages
         accepts = Signal(config.tile_words)
-        m.d.comb += accepts.eq(Mux(accept, 1 << word, 0))
-        payload = delayed(self.i.payload, "payload", stages, reset_less=True)
-        fills = delayed(accepts, "fills", stages)
-        swaps = [swap]
+        m.d.comb += accepts.eq(Mux(accept, 1 << place, 0))
+        used = config.columns * config.weight_bits
+        most = _ENABLED if stages else max(config.tile_row_bits, word_bits)
+        row_parts, word_parts = (-(-bits // most) for bits in (config.tile_row_bits, word_bits))
+        payloads = [self.i.payload] * config.operand_copies
+        fills, swaps = [accepts] * word_parts, [swap] * (config.rows * row_parts)
         if stages:
-            before = delayed(swap, "swap_before", stages - 1)
-            copies = range(config.operand_copies)
-            swaps = [Signal(name=f"swap_{copy}", attrs={"keep": 1}) for copy in copies]
-            m.d.sync += [copy.eq(before) for copy in swaps]
+            before = delayed(self.i.payload, "payload", stages - 1, reset_less=True)
+            payloads = copies(m, before, config.operand_copies, name="payload", reset_less=True)
+            fills = copies(m, delayed(accepts, "fills", stages - 1), len(fills), name="fills")
+            before = delayed(swap, "swap", stages - 2)
+            groups = copies(m, before, config.operand_copies, name="swap_group")
+            swaps = []
+            for row in range(config.rows):
+                group = groups[row // config.operand_rows]
+                swaps += copies(m, group, row_parts, name=f"swap_{row}")
         for row in range(config.rows):
-            with m.If(swaps[row // config.operand_rows]):
-                start = row * row_bits
-                first, last_word = start // word_bits, (start + row_bits - 1) // word_bits
-                offset = start - first * word_bits
-                used = config.columns * config.weight_bits
-                weights = Cat(following[first : last_word + 1])[offset : offset + used]
-                m.d.sync += current[row].eq(self._recoded(m, platform, row, weights))
-        for index, fill in enumerate(fills):
-            with m.If(fill):
-                m.d.sync += following[index].eq(payload)
+            start = row * row_bits
+            first, last_word = start // word_bits, (start + row_bits - 1) // word_bits
+            offset = start - first * word_bits
+            weights = Cat(following[first : last_word + 1])[offset : offset + used]
+            recoded = self._recoded(m, platform, row, weights)
+            for part in range(row_parts):
+                bits = slice(part * most, (part + 1) * most)
+                with m.If(swaps[row * row_parts + part]):
+                    m.d.sync += current[row][bits].eq(recoded[bits])
+        for index, word in enumerate(following):
+            row = min(index * word_bits // row_bits, config.rows - 1)  # the first one with a part
+            payload = payloads[row // config.operand_rows]
+            for part, fill in enumerate(fills):
+                bits = slice(part * most, (part + 1) * most)
+                with m.If(fill[index]):
+                    m.d.sync += word[bits].eq(payload[bits])
         return m
 
     def _recoded(self, m: Module, platform: object, row: int, weights: Value) -> Value:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Const, Module, Mux, ShapeLike, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,7 +13,8 @@ class Loop(wiring.Component):
     """Counts the positions of a loop.
 
     Whether one is the first or the last is a register: a comparison would stand in front of all
-    that depends on it.
+    that depends on it. That comparison looks at the low bits of a long count only: whether the
+    others are zero is a register, too.
 
     Parameters
     ----------
@@ -22,12 +23,13 @@ class Loop(wiring.Component):
 
     Members
     -------
-    start : In(1)
-        Go to the first position.
     advance : In(1)
-        Go to the next position; behind the last one, to the first.
+        Go to the next position; behind the last one, to the first. After a reset, that is the next.
     count, single : In
-        How many there are from the first one on, and whether that is one.
+        How many there are from the first one on, and whether that is one. A count of more than
+        16 bits holds still from the cycle before that in which the first position is entered.
+    close : In(1)
+        Stop at the first position as if it were the last, so that the first one is the next again.
     index : Out(width)
         This position.
     first, last : Out(1)
@@ -39,13 +41,13 @@ class Loop(wiring.Component):
     def __init__(self, width: int):
         super().__init__(
             {
-                "start": In(1),
                 "advance": In(1),
                 "count": In(width),
                 "single": In(1),
+                "close": In(1),
                 "index": Out(width),
                 "first": Out(1),
-                "last": Out(1),
+                "last": Out(1, init=1),
                 "ends": Out(1),
             }
         )
@@ -54,13 +56,20 @@ class Loop(wiring.Component):
         """Count up, and down."""
         m = Module()
         left = Signal.like(self.count, reset_less=True)  # this position included
+        few = Signal(init=1)  # of those before it were left, so few that the low bits tell
+        low = len(left) if len(left) <= 16 else 4
+        if low < len(left):
+            all_few = Signal(reset_less=True)
+            m.d.sync += all_few.eq(self.count[low:] == 0)
+            with m.If(self.advance):
+                m.d.sync += few.eq(Mux(self.last, all_few, left[low:] == 0))
         m.d.comb += self.ends.eq(self.advance & self.last)
-        with m.If(self.start | self.advance):
+        with m.If(self.advance):
             m.d.sync += [self.index.eq(self.index + 1), left.eq(left - 1)]
-            m.d.sync += [self.first.eq(0), self.last.eq(left == 2)]
-            with m.If(self.start | self.last):
+            m.d.sync += [self.first.eq(0), self.last.eq(few & (left[:low] == 2))]
+            with m.If(self.last):
                 m.d.sync += [self.index.eq(0), left.eq(self.count)]
-                m.d.sync += [self.first.eq(1), self.last.eq(self.single)]
+                m.d.sync += [self.first.eq(1), self.last.eq(self.single | self.close)]
         return m
 
 
@@ -89,10 +98,6 @@ class Ahead(wiring.Component):
     -------
     i, o : In, Out(stream of shape)
         An item leaves one cycle after it came, or later.
-    load : Out(1)
-        `o.payload` is another one, `following`, from the next cycle on.
-    following : Out(shape)
-        See there.
     """
 
     def __init__(self, shape: ShapeLike):
@@ -101,8 +106,6 @@ class Ahead(wiring.Component):
             {
                 "i": In(stream.Signature(shape)),
                 "o": Out(stream.Signature(shape)),
-                "load": Out(1),
-                "following": Out(shape),
             }
         )
 
@@ -112,18 +115,12 @@ class Ahead(wiring.Component):
         shown = Signal(self._shape, reset_less=True)
         spare = Signal(self._shape, reset_less=True)
         spare_valid = Signal()
-        m.d.comb += [
-            self.i.ready.eq(~spare_valid),
-            self.load.eq((self.o.ready | ~self.o.valid) & (spare_valid | self.i.valid)),
-            self.following.eq(Mux(spare_valid, spare, self.i.payload)),
-            self.o.payload.eq(shown),
-        ]
+        m.d.comb += [self.i.ready.eq(~spare_valid), self.o.payload.eq(shown)]
         with m.If(self.o.ready | ~self.o.valid):
-            m.d.sync += [self.o.valid.eq(self.load), spare_valid.eq(0)]
+            m.d.sync += [self.o.valid.eq(spare_valid | self.i.valid), spare_valid.eq(0)]
+            m.d.sync += shown.eq(Mux(spare_valid, spare, self.i.payload))
         with m.Elif(self.i.valid):
             m.d.sync += spare_valid.eq(1)
-        with m.If(self.load):
-            m.d.sync += shown.eq(self.following)
         with m.If(~spare_valid):
             m.d.sync += spare.eq(self.i.payload)
         return m
@@ -132,7 +129,8 @@ class Ahead(wiring.Component):
 class Walker(wiring.Component):
     """The loops, from the outside: token block, row block, column block, token.
 
-    The last token block may be short and then takes only its own tokens. Every block of the core
+    Positions come out of an `Ahead`, so that nobody waits for the loops, nor they for anybody. The
+    last token block may be short and then takes only its own tokens. Every block of the core
     that has to know where it is in the layer holds a walker, with the loops that do not concern it
     left out: one position then stands for all of such a loop.
 
@@ -150,35 +148,34 @@ class Walker(wiring.Component):
     start : In(1)
         Begin at the first position of `command`.
     command : In(Command)
-        The layer; holds still from the cycle before `start` on.
-    advance : In(1)
-        Go to the next position; only while `active`.
-    active : Out(1)
-        Whether there is a position: from the cycle after `start` to the last `advance`.
-    token, column, row : Out
-        Token within its block, column block, row block.
-    first_token, first_column, first_row, last_token, last_column, last_row : Out(1)
-        Whether this is the first or last position of that loop.
-    last : Out(1)
-        Whether it is the last of all.
+        The layer; holds still from two cycles before `start` on.
+    o : Out(stream of position)
+        The first position is there in the second cycle after `start`. It consists of
+
+        * `token`, `column`, `row`: token within its block, column block, row block;
+        * `first_token`, `last_token` and so on: whether it is the first or last one of that loop;
+        * `last`: whether it is the last of all.
     """
 
     def __init__(self, *, batch: int, columns: int = 1, rows: bool = True, tokens: bool = True):
         self._batch = batch
         self._rows, self._columns, self._tokens = rows, columns, tokens
         loops = ("token", "column", "row")
+        position = data.StructLayout(
+            {
+                "token": range(batch),
+                "column": range(columns),
+                "row": 32,
+                **{f"first_{loop}": 1 for loop in loops},
+                **{f"last_{loop}": 1 for loop in loops},
+                "last": 1,
+            }
+        )
         super().__init__(
             {
                 "start": In(1),
                 "command": In(Command),
-                "advance": In(1),
-                "active": Out(1),
-                "token": Out(range(batch)),
-                "column": Out(range(columns)),
-                "row": Out(32),
-                **{f"first_{loop}": Out(1) for loop in loops},
-                **{f"last_{loop}": Out(1) for loop in loops},
-                "last": Out(1),
+                "o": Out(stream.Signature(position)),
             }
         )
 
@@ -186,6 +183,10 @@ class Walker(wiring.Component):
         """Nest the loops."""
         m = Module()
         batch, command = self._batch, self.command
+        m.submodules.ahead = ahead = Ahead(self.o.payload.shape())
+        here = ahead.i.payload
+        active = ahead.i.valid
+        wiring.connect(m, ahead.o, wiring.flipped(self.o))
 
         # The next token block is made out while this one is walked, which may take one cycle only.
         layout = data.StructLayout({"tokens": len(Const(batch)), "single": 1, "last": 1})
@@ -194,59 +195,77 @@ class Walker(wiring.Component):
         block = Signal(layout, reset_less=True)
         next_block = Signal(layout, reset_less=True)
         entered = Signal(layout)  # where a loop over tokens begins
-        tokens_left = Signal(32, reset_less=True)  # of this block and all that follow
+        # Tokens of this block and all that follow: the high bits follow a cycle later, and whether
+        # they are zero is known a block late, when there are still more than three blocks.
+        low = (6 * batch).bit_length()
+        tokens_left = Signal(low, reset_less=True)
+        tokens_left_high = Signal(32 - low, reset_less=True)
+        borrows = Signal()
+        left = Signal()
+        few_left = Signal(reset_less=True)
+        few = Signal(reset_less=True)
         leave = Signal()
 
-        def describe(target: Any, left: Value, skipped: int) -> list[Any]:
+        def describe(target: Any, left: Value, few: Value, skipped: int) -> list[Any]:
             """Make out the block in front of which `skipped` of the tokens that are left go."""
-            last = left <= skipped + batch
+            last = few & (left <= skipped + batch)
             return [
                 target.tokens.eq(Mux(last, left - skipped, batch)),
-                target.single.eq((left == skipped + 1) | (batch == 1)),
+                target.single.eq((few & (left == skipped + 1)) | (batch == 1)),
                 target.last.eq(last),
             ]
 
-        m.d.comb += entered.eq(Mux(self.last_column & self.last_row, next_block, block))
-        m.d.sync += describe(first_block, command.tokens, 0)
-        m.d.sync += describe(second_block, command.tokens, batch)
+        lasts = {name: Signal(name=f"last_{name}") for name in ("token", "column", "row")}
+        m.d.comb += entered.eq(Mux(lasts["column"] & lasts["row"], next_block, block))
+        m.d.sync += few.eq(command.tokens[low:] == 0)
+        m.d.sync += describe(first_block, command.tokens[:low], few, 0)
+        m.d.sync += describe(second_block, command.tokens[:low], few, batch)
         with m.If(self.start):
             m.d.comb += entered.eq(first_block)
-        with m.If(self.start | leave):
+        with m.If(leave):
             m.d.sync += [block.eq(entered), tokens_left.eq(tokens_left - batch)]
-            m.d.sync += [*describe(next_block, tokens_left, 2 * batch), self.active.eq(~block.last)]
+            m.d.sync += borrows.eq(tokens_left < batch)
+            m.d.sync += describe(next_block, tokens_left, few_left, 2 * batch)
+            m.d.sync += [few_left.eq(tokens_left_high == 0), active.eq(~block.last)]
             with m.If(self.start):
-                m.d.sync += next_block.eq(second_block)
-                m.d.sync += [tokens_left.eq(command.tokens), self.active.eq(1)]
+                m.d.sync += [next_block.eq(second_block), few_left.eq(few)]
+                m.d.sync += [tokens_left.eq(command.tokens), borrows.eq(0), active.eq(1)]
+        m.d.sync += left.eq(leave)
+        with m.If(self.start):
+            m.d.sync += tokens_left_high.eq(command.tokens[low:])
+        with m.Elif(left & borrows):
+            m.d.sync += tokens_left_high.eq(tokens_left_high - 1)
 
-        # Each loop advances where the one inside it ends.
+        # Each loop advances where the one inside it ends. Between layers all of them stand at a
+        # last position, so that a start is an advance like others, and enters the first ones.
         column_blocks = command.column_blocks[: len(Const(self._columns))]
         row_blocks = command.row_blocks
         single_column = Signal(reset_less=True)
         single_row = Signal(reset_less=True)
         m.d.sync += [single_column.eq(column_blocks == 1), single_row.eq(row_blocks == 1)]
-        advance = self.advance
+        advance = self.start | (active & ahead.i.ready)
+        last = Signal()
+        m.d.comb += last.eq(Cat(lasts.values()).all() & block.last)
+        close = last & ~self.start
         for name, walked, count, single in (
             ("token", self._tokens, entered.tokens, entered.single),
             ("column", self._columns > 1, column_blocks, single_column),
             ("row", self._rows, row_blocks, single_row),
         ):
-            first, last = getattr(self, f"first_{name}"), getattr(self, f"last_{name}")
+            m.d.comb += here[f"last_{name}"].eq(lasts[name])
             if not walked:
-                m.d.comb += [first.eq(1), last.eq(1)]
+                m.d.comb += [here[f"first_{name}"].eq(1), lasts[name].eq(1)]
                 continue
             m.submodules[name] = loop = Loop(len(count))
             m.d.comb += [
-                loop.start.eq(self.start),
                 loop.advance.eq(advance),
+                loop.close.eq(close),
                 loop.count.eq(count),
                 loop.single.eq(single),
-                getattr(self, name).eq(loop.index),
-                first.eq(loop.first),
-                last.eq(loop.last),
+                here[name].eq(loop.index),
+                here[f"first_{name}"].eq(loop.first),
+                lasts[name].eq(loop.last),
             ]
             advance = loop.ends
-        m.d.comb += [
-            leave.eq(advance),
-            self.last.eq(self.last_token & self.last_column & self.last_row & block.last),
-        ]
+        m.d.comb += [leave.eq(advance), here.last.eq(last)]
         return m

@@ -70,12 +70,12 @@ TERNARY = [fields for fields in LANE_FIELDS if fields["lane"] != "int8"]
 
 @pytest.mark.parametrize("fields", TERNARY, ids=lambda fields: "-".join(map(str, fields.values())))
 def test_the_text_of_a_large_array_is_short(fields: dict[str, Any]) -> None:
-    assert len(to_verilog(preset("default-64x64").replace(**fields))) < 250_000
+    assert len(to_verilog(preset("default-64x64").replace(**fields))) < 300_000
 
 
 def test_copies_of_a_register_stay_copies() -> None:
     text = to_verilog(preset("default-16x16").replace(broadcast_rows=4))
-    for name in ("again", "swap", "operands"):
+    for name in ("again_copy", "swap_group_copy", "operands"):
         assert len(set(re.findall(rf"^ +{name}_(\d) <= ", text, re.MULTILINE))) == 4, name
 
 

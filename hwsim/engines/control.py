@@ -87,8 +87,9 @@ _REGISTERS = np.dtype(
             # of the decoder and the tile
             *("decoded", "word", "free"),
             # of the activation buffer: its walker, the repacker, then its halves
-            *("taking_token", "taking_left", "taking_half", "mid_block", "level", "final", "left"),
-            *("last_token", "writing_half", "using_half"),
+            *("taking_token", "taking_left", "taking_half", "opened", "left"),
+            *("queued", "queue_left", "queue_token", "level", "final", "mark"),
+            *("moving", "moving_ends", "leaving", "leaving_ends", "writing_half", "using_half"),
             # of the steps
             *("token", "column_block", "row_block", "tokens_left", "index", "half", "finishing"),
             # of the serializer
@@ -132,11 +133,10 @@ def _run(c: _Core, s: Any, log: Log) -> int:
         running = cycle >= c.sizes.start
 
         # Weights: decoder and tile.
-        tile_accepts = s.decoded == 1 and s.free == 1
+        tile_accepts = s.decoded > 0 and s.free == 1
         completing = tile_accepts and s.word == c.sizes.tile_words - 1
         tile_available = s.free == 0 or completing
-        decoder_ready = s.decoded == 0 or s.free == 1
-        weight_taken = running and s.weight_offered == 1 and decoder_ready
+        weight_taken = running and s.weight_offered == 1 and s.decoded < 2
 
         # Activations: repacker and buffer.
         if s.final == 1:
@@ -146,8 +146,8 @@ def _run(c: _Core, s: Any, log: Log) -> int:
             repacker_ready = s.level < 2 * c.sizes.columns
             repacked = s.level >= c.sizes.columns
         repacked_last = s.final == 1 and s.level <= c.sizes.columns
-        open_ = s.mid_block == 1 or s.filled[s.taking_half] == 0
-        activation_taken = running and s.activation_offered == 1 and open_ and repacker_ready
+        dequeued = s.queued > 0 and repacker_ready
+        activation_taken = running and s.activation_offered == 1 and s.opened == 1 and s.queued < 2
         taking_block_is_last = s.taking_left <= c.sizes.batch
         taking_last_token = s.taking_token == c.sizes.batch - 1 or (
             taking_block_is_last and s.taking_token + 1 == s.taking_left
@@ -201,8 +201,7 @@ def _run(c: _Core, s: Any, log: Log) -> int:
         )
 
         # The clock edge. Weights:
-        if decoder_ready:
-            s.decoded = weight_taken
+        s.decoded += weight_taken - tile_accepts
         if tile_accepts:
             s.word += 1
         if completing:
@@ -212,29 +211,42 @@ def _run(c: _Core, s: Any, log: Log) -> int:
             s.weights_taken += 1
             s.weight_offered = 0
 
-        # Activations: what leaves the repacker, then what enters it.
-        if repacked:
+        # Activations: what goes into the buffer, what leaves the repacker, what enters it, what
+        # enters the queue before it.
+        if s.leaving == 1:
             s.written[s.writing_half] += 1
+            if s.leaving_ends == 1:
+                s.writing_half ^= 1
+        s.leaving = s.moving
+        s.leaving_ends = s.moving_ends
+        s.moving = repacked
+        s.moving_ends = repacked_last and s.mark == 1
+        if repacked:
             s.level = 0 if repacked_last else s.level - c.sizes.columns
             if repacked_last:
                 s.final = 0
-                if s.last_token == 1:
-                    s.writing_half ^= 1
+        if dequeued:
+            s.level += min(s.queue_left, c.sizes.bus_items)
+            s.final = s.queue_left <= c.sizes.bus_items
+            s.queue_left -= c.sizes.bus_items
+            if s.final == 1:
+                s.queue_left = c.sizes.in_features
+                s.queue_token += 1
+                s.mark = s.queue_token % c.sizes.batch == 0 or s.queue_token == c.tokens
+        s.queued += activation_taken - dequeued
+        if running and s.taking_left > 0 and s.filled[s.taking_half] == 0:
+            s.opened = 1
         if activation_taken:
             s.activations_taken += 1
             s.activation_offered = 0
             s.filled[s.taking_half] = 1
-            s.mid_block = 1
-            s.level += min(s.left, c.sizes.bus_items)
-            s.final = s.left <= c.sizes.bus_items
             s.left -= c.sizes.bus_items
-            if s.final == 1:
+            if s.left <= 0:
                 s.left = c.sizes.in_features
-                s.last_token = taking_last_token
                 s.taking_token += 1
                 if taking_last_token:
-                    s.mid_block = 0
                     s.taking_half ^= 1
+                    s.opened = not taking_block_is_last and s.filled[s.taking_half] == 0
                     s.taking_token = 0
                     s.taking_left -= c.sizes.batch
 
@@ -308,8 +320,8 @@ class Control:
         self._state = np.zeros(1, _REGISTERS).view(np.recarray)
         state = self._state[0]
         state.taking_left = state.tokens_left = state.sent_tokens_left = self._core.tokens
-        state.free = 1
-        state.left = self._core.sizes.in_features
+        state.free = state.opened = 1
+        state.left = state.queue_left = self._core.sizes.in_features
         state.rows_left = self._core.out_features
 
     def __iter__(self) -> Iterator[Log]:

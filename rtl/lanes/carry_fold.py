@@ -2,7 +2,6 @@
 
 from amaranth.hdl import Module, Mux, Value
 
-from hwsim.config import CARRY_FOLD_LEAVES
 from hwsim.rtl.lanes.lane import Lane
 from hwsim.rtl.tree import Node, add_with_carry, hold, plus_complement, tree
 
@@ -15,7 +14,8 @@ class CarryFoldLane(Lane):
 
     The first level sums three terms by two adders. An FPGA adds a term to a finished sum in one
     look-up table a bit, selection included, where two terms that meet take two. It also saves the
-    registers of a level. `latency` is one cycle per register of the tree.
+    registers of a level. Where `broadcast_rows` asks for a fast clock it sums two, since two adders
+    in a row are the longest path of a core. `latency` is one cycle per register of the tree.
     """
 
     def elaborate(self, platform: object) -> Module:
@@ -24,9 +24,9 @@ class CarryFoldLane(Lane):
         config = self._config
 
         nodes: list[Node] = []
-        for first in range(0, config.columns, CARRY_FOLD_LEAVES):
+        for first in range(0, config.columns, config.leaf_columns):
             node: Node = (~self._complement(first), self.weights[first].negative)
-            for index in range(first + 1, min(first + CARRY_FOLD_LEAVES, config.columns)):
+            for index in range(first + 1, min(first + config.leaf_columns, config.columns)):
                 total = plus_complement(node[0], self._complement(index), node[1])
                 node = (total, self.weights[index].negative)
             registered = config.pipeline == 1

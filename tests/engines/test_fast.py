@@ -1,4 +1,5 @@
 from collections import defaultdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +156,11 @@ def test_registers_hold_what_those_of_the_hardware_do(
                 assert waves[f"{lane}.{name}_{node}{result}"] == words[:, node, row].tolist()
             for node in range(owed.shape[1]):
                 assert waves[f"{lane}.{name}_{node}_1"] == owed[:, node, row].tolist()
-    for word in range(2 * config.batch):
-        sums = joined(trace["bank"][:, word], [config.accumulator_bits] * config.rows)
-        assert waves[f"core.accumulators.memory[{word}]"] == sums
+    for word, copy in product(range(2 * config.batch), range(config.operand_copies)):
+        first = copy * config.operand_rows
+        rows = trace["bank"][:, word, first : first + config.operand_rows]
+        sums = joined(rows, [config.accumulator_bits] * rows.shape[1])
+        assert waves[f"core.accumulators.memory_{copy}[{word}]"] == sums
 
 
 def changes(words: NDArray[np.generic]) -> int:

@@ -85,7 +85,7 @@ def test_next_belongs_to_the_operands_of_latency_cycles_before(
     row = Row(config)
     latency = row.lane.latency
     # What is summed or picked at once before the levels of two-input adders.
-    at_once = 3 if config.lane == "carry-fold" else config.group or 1
+    at_once = config.leaf_columns
     leaves = -(-columns // at_once)
     levels = next(level for level in range(9) if 2**level >= leaves) + (at_once > 1)
     assert latency == (levels // pipeline if pipeline else 0)
