@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from importlib import metadata, resources
 
 import numpy as np
@@ -17,7 +18,7 @@ from hwsim.layer import Layer
 from hwsim.operands import Operands, operands_of, reference
 from hwsim.predict import predict_cycles
 from hwsim.rtl.top import TOPS
-from hwsim.schedule import Schedule
+from hwsim.schedule import START, Schedule
 
 TESTBENCH_MODULE = "hwsim_tb"
 """Name of the top module of a testbench."""
@@ -62,6 +63,8 @@ def make_testbench(
     progress: Callable[[int], None] = lambda steps: None,
 ) -> dict[str, str]:
     """Return the files of a testbench that plays `layer` on the emitted Verilog of `config`.
+
+    It plays pieces of the layer, too: a fault in a loop may show in other shapes only.
 
     The results that it expects come from numpy, the cycles without stalls from the prediction, and
     those with stalls from an engine. What merely fills tiles and bus words is random in its
@@ -110,11 +113,9 @@ def make_testbench(
         layer, config, engine=engine, operands=operands, stalls=stalls, progress=progress
     ).activity.cycles
     rng = np.random.default_rng(stalls.seed)
-    words = {
-        "weight": streams.weight_words(_filled(operands.weight, schedule, rng), schedule),
-        "activation": _activation_words(operands.activation, schedule, rng),
-        "result": streams.result_words(reference(operands, schedule.config), schedule),
-    }
+    schedules = [schedule, *_pieces(schedule)]
+    played = [_words(operands, each, rng) for each in schedules]
+    words = {port: np.concatenate([each[port] for each in played]) for port in played[0]}
     vectors = {port: f"{stem}_tb.{port}.hex" for port in words}
     bench = f"{stem}_tb.v"
     header = _HEADER.format(
@@ -132,7 +133,7 @@ def make_testbench(
         bench_module=TESTBENCH_MODULE,
         parameters=",\n".join(
             f"      .{name}({value})"
-            for name, value in _parameters(schedule, words, vectors, stalls, stalled).items()
+            for name, value in _parameters(schedules, words, vectors, stalls, stalled).items()
         ),
     )
     player = (
@@ -186,28 +187,58 @@ def _fusesoc_core(top: str, source: str, stem: str, bench: str, vectors: Iterabl
     return "CAPI=2:\n" + json.dumps(description, indent=2) + "\n"
 
 
+def _pieces(schedule: Schedule) -> list[Schedule]:
+    """Return schedules of small layers that are a corner of the one: of one block and of two."""
+    config = schedule.config
+    rows, columns, batch = config.rows, config.columns, config.batch
+    shapes = [(1, 1, 1), (rows + 1, columns + 1, batch + 1), (rows, 2 * columns, batch + 2)]
+    whole = schedule.out_features, schedule.in_features, schedule.tokens
+    clipped = [tuple(map(min, shape, whole)) for shape in shapes]
+    return [
+        Schedule(config=config, out_features=out, in_features=inp, tokens=tokens)
+        for out, inp, tokens in dict.fromkeys(clipped)
+    ]
+
+
+def _words(
+    operands: Operands, schedule: Schedule, rng: np.random.Generator
+) -> dict[str, streams.Words]:
+    """Return the bus words of a corner of a layer, by port."""
+    corner = replace(
+        operands,
+        weight=operands.weight[: schedule.out_features, : schedule.in_features],
+        activation=operands.activation[: schedule.tokens, : schedule.in_features],
+    )
+    return {
+        "weight": streams.weight_words(_filled(corner.weight, schedule, rng), schedule),
+        "activation": _activation_words(corner.activation, schedule, rng),
+        "result": streams.result_words(reference(corner, schedule.config), schedule),
+    }
+
+
 def _parameters(
-    schedule: Schedule,
+    schedules: list[Schedule],
     words: dict[str, streams.Words],
     vectors: dict[str, str],
     stalls: Stalls,
     stalled: Cycles,
 ) -> dict[str, object]:
     """Return the parameters of `hwsim_tb_player`, which says what they are."""
-    config = schedule.config
-    row_blocks, _, tokens, out_features, _ = schedule.command
+    config = schedules[0].config
+    row_blocks, _, tokens, out_features, _ = schedules[0].command
     largest = (row_blocks, config.buffer_words, tokens, out_features, config.max_in_features)
     illegal = _ILLEGAL_BYTES.get(str(config.weight_encoding), ())
     return {
         "WEIGHT_BITS": config.weight_bus_bits,
         "ACTIVATION_BITS": config.activation_bus_bits,
         "RESULT_BITS": config.result_bus_bits,
-        "TOKEN_BLOCKS": schedule.token_blocks,
         **{f"{port.upper()}_WORDS": len(words[port]) for port in words},
         **{f"{port.upper()}_FILE": f'"{vectors[port]}"' for port in words},
-        "COMMAND": _concatenated(reversed(schedule.command)),
+        "LAYERS": len(schedules),
+        "COMMANDS": _packed(reversed(each.command) for each in schedules),
+        "WORDS": _packed(map(_word_counts, schedules)),
+        "CYCLES": _packed(predict_cycles(each).as_dict().values() for each in schedules),
         "LARGEST_COMMAND": _concatenated(reversed(largest)),
-        "CYCLES": _concatenated(predict_cycles(schedule).as_dict().values()),
         "STALLED_CYCLES": _concatenated(stalled.as_dict().values()),
         "STALL_THRESHOLD": f"32'd{stalls.threshold}",
         **{
@@ -215,8 +246,21 @@ def _parameters(
             for place, port in enumerate(PORTS)
         },
         "IDLE": config.step_latency + 4,
+        "SHOWN": START + 4,
         "ILLEGAL_BYTES": f"256'h{sum(1 << byte for byte in illegal):x}",
     }
+
+
+def _word_counts(schedule: Schedule) -> tuple[int, ...]:
+    """Return words of weights, times that they are streamed, words of activations, of results."""
+    blocks = schedule.token_blocks
+    weight_words = schedule.weight_words // blocks
+    return weight_words, blocks, schedule.activation_words, schedule.result_words
+
+
+def _packed(layers: Iterable[Iterable[int]]) -> str:
+    """Return the numbers of all layers, the first one lowest."""
+    return "{" + ", ".join(map(_concatenated, reversed(list(layers)))) + "}"
 
 
 def _concatenated(numbers: Iterable[int]) -> str:

@@ -1,13 +1,14 @@
-// Plays one layer through the ports of the core and compares all that comes out. After a reset
+// Plays a layer through the ports of the core and compares all that comes out. After a reset
 //
 // 1. commands that the core must refuse, and the largest one that it must accept;
 // 2. the layer with inputs offered and results taken in every cycle;
 // 3. the layer with seeded stalls, broken off by a reset in its middle, and again nearer and nearer
 //    to its beginning; then with one port that waits most of the time, broken off likewise;
 // 4. the layer with those stalls, to its end;
-// 5. illegal weight codes in every byte of a weight word.
+// 5. pieces of the layer, of other shapes, one after the other;
+// 6. illegal weight codes in every byte of a weight word.
 //
-// In 2 and 4 the results, their tlast and all cycle counters must be the expected ones, in every
+// In 2, 4 and 5 the results, their tlast and all cycle counters must be the expected ones, in every
 // cycle an X on a control output is a fault, and what is offered may not change until it is taken.
 // Each wait is a number of cycles, so that hardware that hangs is found as well.
 //
@@ -18,23 +19,24 @@ module hwsim_tb_player #(
     parameter WEIGHT_BITS = 8,
     parameter ACTIVATION_BITS = 8,
     parameter RESULT_BITS = 8,
-    // Bus words: of the weights, which are streamed once for each token block; of all activations;
-    // of all results.
+    // Bus words of all layers, and where they stand.
     parameter WEIGHT_WORDS = 1,
-    parameter TOKEN_BLOCKS = 1,
     parameter ACTIVATION_WORDS = 1,
     parameter RESULT_WORDS = 1,
-    // Where they stand.
     parameter WEIGHT_FILE = "",
     parameter ACTIVATION_FILE = "",
     parameter RESULT_FILE = "",
-    // The layer as a command, and the largest one that the activation buffer holds.
-    parameter [159:0] COMMAND = 0,
-    parameter [159:0] LARGEST_COMMAND = 0,
-    // Expected cycles without and with stalls: total, compute, weight_stall, activation_stall,
-    // result_stall, fill_drain.
-    parameter [191:0] CYCLES = 0,
+    // The layer, lowest, and its pieces. Of each: its command; its bus words of weights, which are
+    // streamed once for each token block, those blocks, its words of activations and of results; its
+    // cycles without stalls: total, compute, weight_stall, activation_stall, result_stall, fill_drain.
+    parameter LAYERS = 1,
+    parameter [160*LAYERS-1:0] COMMANDS = 0,
+    parameter [128*LAYERS-1:0] WORDS = 0,
+    parameter [192*LAYERS-1:0] CYCLES = 0,
+    // The cycles of the layer with stalls.
     parameter [191:0] STALLED_CYCLES = 0,
+    // The largest command that the activation buffer holds.
+    parameter [159:0] LARGEST_COMMAND = 0,
     // A port waits in a cycle if its draw is below this threshold; where its draws begin.
     parameter [31:0] STALL_THRESHOLD = 0,
     parameter [63:0] WEIGHT_DRAWS = 0,
@@ -42,16 +44,37 @@ module hwsim_tb_player #(
     parameter [63:0] RESULT_DRAWS = 0,
     // Cycles in which nothing may happen after a reset or a layer: more than a step takes.
     parameter [63:0] IDLE = 0,
+    // Cycles after a command in which an error in it, or in the first word of weights, has shown.
+    parameter SHOWN = 0,
     // Bytes of the weight stream with an illegal code, a bit for each.
     parameter [255:0] ILLEGAL_BYTES = 0
 );
   localparam [63:0] TOTAL = {32'd0, CYCLES[191:160]};
-  localparam [63:0] ALL_WEIGHT_WORDS = WEIGHT_WORDS * TOKEN_BLOCKS;
   localparam [31:0] NEVER = 0, MOSTLY = 32'hC0000000;  // thresholds of stalls
 
   reg [WEIGHT_BITS-1:0] weights[0:WEIGHT_WORDS-1];
   reg [ACTIVATION_BITS-1:0] activations[0:ACTIVATION_WORDS-1];
   reg [RESULT_BITS-1:0] results[0:RESULT_WORDS-1];
+
+  // What is played, and where its words begin.
+  reg [159:0] command;
+  reg [31:0] weight_words, token_blocks, activation_words, result_words;
+  reg [63:0] first_weight, first_activation, first_result;
+
+  integer layer;
+  task choose(input integer index);
+    begin
+      {first_weight, first_activation, first_result} = 0;
+      {weight_words, token_blocks, activation_words, result_words} = 0;
+      for (layer = 0; layer <= index; layer = layer + 1) begin
+        first_weight = first_weight + weight_words;
+        first_activation = first_activation + activation_words;
+        first_result = first_result + result_words;
+        {weight_words, token_blocks, activation_words, result_words} = WORDS[128*layer+:128];
+      end
+      command = COMMANDS[160*index+:160];
+    end
+  endtask
 
   reg clk = 0;
   always #5 clk = ~clk;
@@ -156,19 +179,19 @@ module hwsim_tb_player #(
     begin
       {weight_offered, activation_offered, result_held} = 0;
       {weights_taken, activations_taken, results_taken, weight_at} = 0;
-      device.start(COMMAND);
+      device.start(command);
       for (cycle = 0; cycle < cycles && !failed; cycle = cycle + 1) begin
         if (!weight_offered) weight_offered = !waits(WEIGHT_DRAWS, cycle, weight_stalls);
         weight_tvalid <= weight_offered;
-        weight_tdata <= weights[weight_at];
+        weight_tdata <= weights[first_weight+weight_at];
         if (!activation_offered)
           activation_offered = !waits(ACTIVATION_DRAWS, cycle, activation_stalls);
         activation_tvalid <= activation_offered;
-        activation_tdata <= activations[activations_taken%ACTIVATION_WORDS];
+        activation_tdata <= activations[first_activation+activations_taken%activation_words];
         result_tready <= !waits(RESULT_DRAWS, cycle, result_stalls);
 
         @(posedge clk);
-        running = cycle != 0 && results_taken != RESULT_WORDS;
+        running = cycle != 0 && results_taken != result_words;
         if (^{weight_tready, activation_tready, result_tvalid, busy, error} === 1'bx)
           fail("an output is X");
         if (idle !== ~busy) fail("whether a command is taken is not ~busy");
@@ -182,7 +205,7 @@ module hwsim_tb_player #(
         if (weight_offered && weight_tready) begin
           weight_offered = 0;
           weights_taken = weights_taken + 1;
-          weight_at = weight_at == WEIGHT_WORDS - 1 ? 0 : weight_at + 1;
+          weight_at = weight_at == weight_words - 1 ? 0 : weight_at + 1;
         end
         if (activation_offered && activation_tready) begin
           activation_offered = 0;
@@ -191,11 +214,10 @@ module hwsim_tb_player #(
         result_held = result_tvalid && !result_tready;
         held_result = {result_tlast, result_tdata};
         if (result_tvalid && result_tready) begin
-          if (result_tdata !== results[results_taken])
-            fail($sformatf(
-                "result word %0d is %h, not %h", results_taken, result_tdata, results[results_taken]
-            ));
-          if (result_tlast !== (results_taken == RESULT_WORDS - 1))
+          if (result_tdata !== results[first_result+results_taken])
+            fail($sformatf("result word %0d is %h, not %h", results_taken, result_tdata,
+                           results[first_result+results_taken]));
+          if (result_tlast !== (results_taken == result_words - 1))
             fail($sformatf("tlast of result word %0d is wrong", results_taken));
           results_taken = results_taken + 1;
         end
@@ -209,12 +231,12 @@ module hwsim_tb_player #(
   task run(input [31:0] stalls, input [191:0] expected);
     begin
       play(stalls, stalls, stalls, {32'd0, expected[191:160]} + IDLE);
-      if (results_taken != RESULT_WORDS)
-        fail($sformatf("%0d of %0d result words so far", results_taken, RESULT_WORDS));
-      if (weights_taken != ALL_WEIGHT_WORDS)
-        fail($sformatf("%0d of %0d weight words taken", weights_taken, ALL_WEIGHT_WORDS));
-      if (activations_taken != ACTIVATION_WORDS)
-        fail($sformatf("%0d of %0d activation words taken", activations_taken, ACTIVATION_WORDS));
+      if (results_taken != result_words)
+        fail($sformatf("%0d of %0d result words so far", results_taken, result_words));
+      if (weights_taken != weight_words * token_blocks)
+        fail($sformatf("%0d of %0d weight words taken", weights_taken, weight_words * token_blocks));
+      if (activations_taken != activation_words)
+        fail($sformatf("%0d of %0d activation words taken", activations_taken, activation_words));
       expect_counters(expected);
     end
   endtask
@@ -223,26 +245,26 @@ module hwsim_tb_player #(
   localparam COLUMN_BLOCKS = 1, IN_FEATURES = 4;
   function [159:0] with_field(input integer index, input [31:0] value);
     begin
-      with_field = COMMAND;
+      with_field = command;
       with_field[32*index+:32] = value;
     end
   endfunction
 
   // Gives a command with both sources offering, and looks some cycles later.
-  task try(input [159:0] command, input expect_busy, input expect_error);
+  task try(input [159:0] tried, input expect_busy, input expect_error);
     begin
       cycle = 0;
-      device.start(command);
+      device.start(tried);
       weight_tvalid <= 1;
       activation_tvalid <= 1;
-      repeat (10) @(posedge clk);
-      if (busy !== expect_busy) fail($sformatf("busy after command %h is %b", command, busy));
-      if (error !== expect_error) fail($sformatf("error after command %h is %b", command, error));
+      repeat (SHOWN) @(posedge clk);
+      if (busy !== expect_busy) fail($sformatf("busy after command %h is %b", tried, busy));
+      if (error !== expect_error) fail($sformatf("error after command %h is %b", tried, error));
       if (!busy && {weight_tready, activation_tready} !== 2'd0) fail("a port is active");
     end
   endtask
 
-  integer field, place, code;
+  integer field, piece, place, code;
   reg [63:0] at;
 
   // Not an initial block, since in those Verilator takes `<=` for `=`.
@@ -250,6 +272,7 @@ module hwsim_tb_player #(
     $readmemh(WEIGHT_FILE, weights);
     $readmemh(ACTIVATION_FILE, activations);
     $readmemh(RESULT_FILE, results);
+    choose(0);
     @(posedge clk);
     reset;
 
@@ -263,7 +286,7 @@ module hwsim_tb_player #(
     try(with_field(IN_FEATURES, LARGEST_COMMAND[159:128] + 1), 0, 1);
 
     doing = "the run without stalls";
-    run(NEVER, CYCLES);
+    run(NEVER, CYCLES[191:0]);
 
     doing = "a run that a reset breaks off";
     for (at = TOTAL / 2; at > 0; at = at / 4) begin
@@ -280,12 +303,19 @@ module hwsim_tb_player #(
     doing = "the run with stalls";
     run(STALL_THRESHOLD, STALLED_CYCLES);
 
+    doing = "a piece of the layer";
+    for (piece = 1; piece < LAYERS; piece = piece + 1) begin
+      choose(piece);
+      run(NEVER, CYCLES[192*piece+:192]);
+    end
+    choose(0);
+
     doing = "illegal weights";
     for (code = 0; code < 256; code = code + 1)
       if (ILLEGAL_BYTES[code])
         for (place = 0; place < WEIGHT_BITS / 8; place = place + 1) begin
           weight_tdata <= {{WEIGHT_BITS{1'b0}}, code} << 8 * place;
-          try(COMMAND, 1, 1);
+          try(command, 1, 1);
           reset;
         end
 
