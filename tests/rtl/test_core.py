@@ -137,6 +137,13 @@ def test_layers_of_all_shapes_one_after_the_other(stalls: Stalls) -> None:
     assert run_layers(SMALL, stalls, SHAPES) == len(SHAPES)
 
 
+def test_steps_follow_each_other_where_a_tile_is_one_word() -> None:
+    """Of a single token, too: each adds to what the one before it made."""
+    config = SMALL.replace(weight_bus_bits=24)
+    assert config.tile_words == 1
+    assert run_layers(config, Stalls(), SHAPES) == len(SHAPES)
+
+
 def test_the_first_words_of_layers_of_any_size() -> None:
     """A count of two bits, the higher one of which may not get lost: the layer would end soon."""
     core, reset = Core(SMALL), Signal()
