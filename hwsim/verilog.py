@@ -1,5 +1,6 @@
 """Verilog of an array."""
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -39,5 +40,7 @@ def to_verilog(config: ArrayConfig, *, registers: str | None = None) -> str:
         (folder / "design.il").write_text(design.rtlil)
         yosys.run(_SCRIPT.format(top=design.top), folder=folder)
         text = (folder / "core.v").read_text()
+    # Yosys writes every digit of the zeros that wide registers begin with.
+    text = re.sub(r"\b(\d+)'h0{8,}(?![0-9a-fxz])", r"{\1{1'h0}}", text)
     # Amaranth trims the operands of sums, so that their widths differ.
     return f"/* verilator lint_off WIDTH */\n{text}\n{design.verilog}"

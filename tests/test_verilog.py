@@ -70,7 +70,8 @@ TERNARY = [fields for fields in LANE_FIELDS if fields["lane"] != "int8"]
 
 @pytest.mark.parametrize("fields", TERNARY, ids=lambda fields: "-".join(map(str, fields.values())))
 def test_the_text_of_a_large_array_is_short(fields: dict[str, Any]) -> None:
-    assert len(to_verilog(preset("default-64x64").replace(**fields))) < 300_000
+    most = 270_000 if fields.get("group") == 3 else 250_000
+    assert len(to_verilog(preset("default-64x64").replace(**fields))) < most
 
 
 def test_copies_of_a_register_stay_copies() -> None:
