@@ -42,8 +42,8 @@ Made by `python bench/memory.py -o docs/memory.md`: the largest linear layers of
 data, on `default-64x64`. Each row is a process of its own that makes the layer, runs all of it,
 compares every output with numpy and the cycles with the prediction. Peak is the largest resident
 memory of that process; weights alone is what the array's weights take, a byte each, two for `fp16`.
-C compilers run in processes of their own, once: the largest took {compilers:,.0f} MB. numba compiles
-inside the process; in the first run of each kind that is a part of the peak.
+C compilers run in processes of their own, once: the largest took {compilers:,.0f} MB. numba
+compiles inside the process; in the first run of each kind that is a part of the peak.
 
 {table}
 
