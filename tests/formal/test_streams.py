@@ -179,7 +179,7 @@ def test_weight_tile(rows: int, columns: int, bus: int, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "batch", "bus", "bound"),
-    [(1, 1, 8, None), (2, 1, 24, 10), (2, 2, 8, 10), (3, 2, 16, 10)],
+    [(1, 1, 8, None), (2, 1, 24, None), (2, 2, 8, 16), (3, 2, 16, 16)],
 )
 def test_result_serializer(
     rows: int, batch: int, bus: int, bound: int | None, tmp_path: Path
@@ -238,14 +238,19 @@ def test_result_serializer(
     c.free(bundle)
     into = Walk("in")
     full = Array(Signal(name=f"full_{half}") for half in (0, 1))
-    c.assume(~dut.finished | (busy & (into.left != 0)))
+    since = Signal(range(4))  # the start, cycles
+    m.d.sync += since.eq(Mux(dut.start, 1, Mux(since == 3, 3, since + 1)))
+    c.assume(~dut.finished | (busy & (since == 3) & (into.left != 0)))
     c.assume(~dut.finished | (into.token != 0) | ~full[into.half])
     into.step(dut.finished)
     with m.If(dut.freed):
         m.d.sync += full[dut.half].eq(0)
     with m.If(dut.finished):
         m.d.sync += [full[into.half].eq(1), bank[into.token + Mux(into.half, batch, 0)].eq(bundle)]
-    m.d.comb += dut.sums.eq(bank[dut.token + Mux(dut.half, batch, 0)])
+    address = Signal(range(2 * batch))
+    with m.If(dut.fetch):
+        m.d.sync += address.eq(dut.next_token + Mux(dut.next_half, batch, 0))
+    m.d.comb += dut.sums.eq(bank[address])
 
     # What leaves.
     out = Walk("out")
