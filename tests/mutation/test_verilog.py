@@ -26,6 +26,7 @@ _LIST = f"""\
 read_rtlil design.il
 hierarchy -top hwsim_core
 proc
+opt_merge t:$*dff* %n
 pmuxtree
 opt_clean -purge
 write_rtlil prepared.il
