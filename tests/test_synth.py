@@ -179,7 +179,7 @@ def test_registers_that_do_more_stay_behind_a_block_ram(other: dict[str, Any]) -
     assert repr(netlist) == before
 
 
-@pytest.mark.unsettled
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(
     "fields",
