@@ -50,7 +50,7 @@ def test_synthesis_keeps_the_copies_of_a_register() -> None:
     operand_bits = SMALL.columns * SMALL.activation_bits
     assert two.lanes_only.count("ff") == one.lanes_only.count("ff") + operand_bits
     assert two.core.count("ff") >= one.core.count("ff") + operand_bits + 1  # a swap, too
-    assert two.core.count("lut") <= 1.02 * one.core.count("lut")
+    assert two.core.count("lut") <= 1.05 * one.core.count("lut")
 
 
 def test_counts_by_hand() -> None:
