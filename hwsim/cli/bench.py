@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ from hwsim.cli.output import (
 )
 from hwsim.config import ArrayConfig
 from hwsim.errors import InputError
+from hwsim.files import make_folder
 
 if TYPE_CHECKING:
     from hwsim.bench import Comparison, Contender
@@ -90,6 +92,8 @@ def bench(
         array = array.for_in_features(in_features)
         jobs, rounds = [bench.Job(array, out_features, in_features, tokens)], 1
         what = f"{out_features} x {in_features}"
+    if page is not None:
+        make_folder(Path(page) / "images")  # before the long run
     sizes: list[bench.Comparison] = []
     whole: bench.Comparison | None = None
     with status("bench") as tell:

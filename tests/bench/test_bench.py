@@ -172,6 +172,13 @@ def test_a_model_brings_its_shapes(tmp_path: Path) -> None:
     assert done.stderr == "hwsim: --in-features is for a layer, without --model\n"
 
 
+def test_a_page_that_cannot_be_written_is_refused_before_the_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = hwsim("bench", "--only", "hwsim-fast", "--page", tmp_path / "file")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"hwsim: {tmp_path / 'file' / 'images'}: cannot be made a folder")
+
+
 def test_a_page_has_what_was_measured(tmp_path: Path) -> None:
     def compared(what: str, job: Job, *names: str) -> Comparison:
         runs = (Work(0.5, 100, 3_000_000), Work(0.25, 100, 3_000_000), Work(1.0, 100, 3_000_000))
