@@ -109,7 +109,7 @@ class ArrayConfig(BaseModel):
         "registers, for the wires of FPGAs; all rows share one, without the stages, if left out",
     )
     clock_mhz: float = Field(
-        1000.0, gt=0, allow_inf_nan=False, description="clock, for times and energies"
+        1000.0, ge=1e-3, le=1e6, description="clock, for times and energies; 1 kHz to 1 THz"
     )
     memory: Memory = Field("hbm2", description=f"off-chip memory: {', '.join(get_args(Memory))}")
     weight_bandwidth_gb_s: float | None = Field(
@@ -155,6 +155,11 @@ class ArrayConfig(BaseModel):
                 f"activation_bus_bits must be at least {self.activation_bits}, the width of one "
                 f"activation of lane {self.lane}"
             )
+        if self.activation_bus_bits % self.activation_bits:
+            raise ValueError(
+                f"activation_bus_bits must be a multiple of {self.activation_bits}, the width of "
+                f"an activation of lane {self.lane}, not {self.activation_bus_bits}"
+            )
         if self.result_bus_bits < self.result_bits:
             raise ValueError(
                 f"result_bus_bits must be at least {self.result_bits}, the width of one result "
@@ -186,12 +191,13 @@ class ArrayConfig(BaseModel):
     def baseline(self, lane: str) -> Self:
         """Return the array of the same shape, buses and clock with another lane.
 
-        The buses are widened where one activation or one result of that lane would not fit.
+        The buses are widened where whole activations, or one result, of that lane would not fit.
         """
         least = _NUMBERS[_number_of(lane)]
+        activation_bits = least["activation_bits"]
         return self.replace(
             lane=lane,
-            activation_bus_bits=max(self.activation_bus_bits, least["activation_bits"]),
+            activation_bus_bits=-(-self.activation_bus_bits // activation_bits) * activation_bits,
             result_bus_bits=max(self.result_bus_bits, least["accumulator_bits"]),
         )
 

@@ -6,7 +6,7 @@ what so many commands to the array take.
 """
 
 from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
@@ -23,6 +23,7 @@ from hwsim.errors import InputError
 from hwsim.layer import Layer
 from hwsim.operands import Operands, operands_of
 from hwsim.predict import predict_cycles
+from hwsim.threads import Processes, cancel
 
 THREADED = ("rtl", "fast")
 """Engines that leave the interpreter alone, so that threads are enough."""
@@ -52,7 +53,7 @@ class Part:
 
 def executor_for(engine: str, jobs: int) -> Executor:
     """Return what runs so many parts side by side: threads, or processes if they must be."""
-    return ThreadPoolExecutor(jobs) if engine in THREADED else ProcessPoolExecutor(jobs)
+    return ThreadPoolExecutor(jobs) if engine in THREADED else Processes(jobs)
 
 
 def part_of(layer: Layer, operands: Operands, rows: slice) -> tuple[Layer, Operands]:
@@ -137,8 +138,7 @@ def run_split(
             found.append(Part(rows=rows, run=run, predicted=predicted, stall_free=free))
     finally:
         watch.stopped = True
-        for future in futures:
-            future.cancel()
+        cancel(executor, futures)
     return sorted(found, key=lambda part: part.rows.start)
 
 

@@ -1,10 +1,11 @@
-"""All processors: pieces of a range side by side, in threads that are started once."""
+"""All processors: pieces of a range side by side, in threads or in processes."""
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import TypeVar
+import signal
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import cache, partial
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -32,6 +33,36 @@ def side_by_side(work: Callable[[int, int], T], count: int) -> list[T]:
     size = max(1, -(-count // (4 * processors())))
     pieces = [(start, min(start + size, count)) for start in range(0, count, size)]
     return list(_threads(os.getpid()).map(lambda piece: work(*piece), pieces))
+
+
+class Processes(ProcessPoolExecutor):
+    """Processes that an interrupt ends at once.
+
+    As an exception it could come while one of them holds the lock of the queue of results; the
+    others, and who waits for them, would wait for ever. What is queued is cancelled at the end of
+    a `with`, and is not to be cancelled by others: the thread that finds processes ended takes no
+    future that is.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    """
+
+    def __init__(self, count: int):
+        at_once = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        super().__init__(count, initializer=at_once)
+
+    def __exit__(self, *about: object) -> None:
+        """Cancel what has not begun, wait for what has."""
+        self.shutdown(cancel_futures=True)
+
+
+def cancel(executor: Executor, futures: Iterable[Future[Any]]) -> None:
+    """Cancel what has not begun; `Processes` do so by themselves."""
+    if not isinstance(executor, Processes):
+        for future in futures:
+            future.cancel()
 
 
 @cache

@@ -29,6 +29,7 @@ from hwsim.operands import Kind, Operands, matches, operands_of, row_spans
 from hwsim.predict import predict
 from hwsim.results import describe
 from hwsim.sampling import combined, counts_of, is_estimate, sample, sum_of_estimates
+from hwsim.threads import cancel
 
 ZERO_FRACTION = 0.42
 """Share of zero trits in BitNet b1.58 2B4T (measured on its published weights)."""
@@ -43,6 +44,9 @@ class Source(Protocol):
 
     def load(self) -> Layer:
         """Return the layer, with activations."""
+
+    def state(self) -> tuple[str, ...]:
+        """Return what the layer depends on and `repr` does not show."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +75,12 @@ class TraceSource:
         if layer.activation is None:
             raise InputError(f"{self.path}: layer {self.name}: has no activations")
         return layer if self.tokens is None else layer.take(self.tokens)
+
+    def state(self) -> tuple[str, ...]:
+        """Return which file that is, its size, and when it was written."""
+        path = Path(self.path).resolve()
+        found = path.stat()
+        return str(path), str(found.st_size), str(found.st_mtime_ns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +119,10 @@ class SeededSource:
             activation=activation.clip(-127, 127).astype(np.int8),
             activation_scale=np.ones(self.tokens, np.float32),
         )
+
+    def state(self) -> tuple[str, ...]:
+        """Return nothing: the data follow from the attributes."""
+        return ()
 
 
 def _draw_trits(
@@ -313,8 +327,7 @@ def _results(
         for future in as_completed(futures):
             yield futures[future], future.result()
     finally:
-        for future in futures:
-            future.cancel()
+        cancel(executor, futures)
 
 
 class _Store:
@@ -326,21 +339,27 @@ class _Store:
 
     def _path(self, source: Source) -> Path:
         versions = [metadata.version(name) for name in ("hwsim", "amaranth", "numpy")]
-        parts = (*versions, repr(source), repr(self._plan))
+        parts = (*versions, repr(source), *source.state(), repr(self._plan))
         key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
         return self._folder / f"{source.name.replace('/', '_')}-{key}.json"
 
     def get(self, source: Source) -> dict[str, Any] | None:
         try:
-            result = json.loads(self._path(source).read_text())
-        except (OSError, ValueError):  # not there, or not what was written
-            return None
-        complete = isinstance(result, dict) and result.keys() >= {"layer", "cycles", "activity"}
-        return result if complete else None
+            kept = json.loads(self._path(source).read_text())
+            result: dict[str, Any] = kept["result"]
+            whole = kept["sha256"] == _digest(result)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return None  # not there, or not what was written
+        return result if whole else None
 
     def put(self, source: Source, result: Mapping[str, Any]) -> None:
         make_folder(self._folder)
-        write_atomically(self._path(source), json.dumps(result))
+        kept = {"sha256": _digest(result), "result": result}
+        write_atomically(self._path(source), json.dumps(kept))
+
+
+def _digest(result: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(result).encode()).hexdigest()
 
 
 def summary(model: str, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

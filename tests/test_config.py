@@ -33,6 +33,13 @@ from hwsim.errors import InputError
         ({"lane": "fp16", "accumulator_bits": 24}, "accumulator_bits must be 16 or 32"),
         ({"result_bus_bits": 16}, "result_bus_bits must be at least 32"),
         ({"lane": "fp16", "activation_bus_bits": 8}, "activation_bus_bits must be at least 16"),
+        (
+            {"lane": "fp16", "activation_bus_bits": 24},
+            "activation_bus_bits must be a multiple of 16, .* not 24",
+        ),
+        ({"clock_mhz": 1e-300}, "clock_mhz: .*greater than or equal to 0.001"),
+        ({"clock_mhz": 1e13}, "clock_mhz: .*less than or equal to 1000000"),
+        ({"clock_mhz": float("nan")}, "clock_mhz: "),
     ],
 )
 def test_a_refusal_is_one_line_that_names_the_field(fields: dict[str, Any], message: str) -> None:
@@ -136,6 +143,7 @@ def test_a_lane_of_other_numbers_brings_its_own_widths() -> None:
     narrow = config.replace(activation_bus_bits=8)
     assert narrow.baseline("int8").activation_bus_bits == 8
     assert narrow.baseline("fp16").activation_bus_bits == 16
+    assert narrow.replace(activation_bus_bits=24).baseline("fp16").activation_bus_bits == 32
     back = other.replace(lane="carry-fold")
     assert (back.accumulator_bits, back.weight_encoding, back.group) == (24, "2bit", None)
 

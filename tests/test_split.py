@@ -1,3 +1,4 @@
+import signal
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from layers import make_layer
 from strategies import arrays, examples, memories
 
-from hwsim import engines, split
+from hwsim import engines, split, threads
 from hwsim.activity import Cycles
 from hwsim.config import ArrayConfig
 from hwsim.engines import HardwareFault, schedule_of
@@ -139,3 +140,8 @@ def test_there_are_no_more_parts_than_row_blocks(parts: int) -> None:
         pytest.raises(InputError, match="layer test: has 3 row blocks; it cannot be split into"),
     ):
         run_split(make_layer(9, 5, 1, seed=1), ARRAY, parts=parts, executor=executor)
+
+
+def test_an_interrupt_ends_processes_at_once() -> None:
+    with threads.Processes(1) as pool:
+        assert pool.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_DFL

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from layers import make_layer
 
 from hwsim import engines, operands, trace, whole_model
 from hwsim.config import ArrayConfig, preset
@@ -136,6 +137,15 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
         run_model(SOURCES, Plan(config=TINY, engine="pysim"), folder=tmp_path)
 
 
+def test_a_trace_that_has_changed_is_run_again(tmp_path: Path) -> None:
+    file = tmp_path / "t.safetensors"
+    for rows in (5, 9):
+        layer = make_layer(rows, 11, 3, seed=rows, name="a")
+        trace.write(file, [layer], model="test", source="test")
+        (found,) = run_model(whole_model.sources_of_trace(file), PLAN, folder=tmp_path / "kept")
+        assert found["layer"]["out_features"] == rows
+
+
 def test_results_are_written_as_json_and_parquet(tmp_path: Path) -> None:
     content = summary("tiny", run_model(SOURCES[:2], PLAN))
     whole_model.write_results(tmp_path, content)
@@ -149,7 +159,11 @@ def test_results_are_written_as_json_and_parquet(tmp_path: Path) -> None:
 def test_a_kept_result_that_is_damaged_is_made_again(tmp_path: Path) -> None:
     (first,) = run_model(SOURCES[:1], PLAN, folder=tmp_path)
     (kept,) = (tmp_path / "layers").iterdir()
-    for damage in ("", "[]", '{"layer": 1}'):
+    written = kept.read_text()
+    total = f'"total": {first["cycles"]["total"]}'
+    assert total in written
+    deep = "[" * 200_000
+    for damage in ("", "[]", '{"result": 1}', written.replace(total, '"total": 1'), deep):
         kept.write_text(damage)
         (again,) = run_model(SOURCES[:1], PLAN, folder=tmp_path)
         assert again["cycles"] == first["cycles"]

@@ -127,11 +127,13 @@ def _rates(measurements: Sequence[Measurement]) -> Figure:
     figure = Figure(figsize=(7, 0.6 + 0.4 * len(measurements)), layout="constrained")
     axes = figure.subplots()
     known = [(m.contender, m.cycles_per_s) for m in measurements if m.cycles_per_s is not None]
-    names, rates = zip(*reversed(known), strict=True)
+    names = [name for name, _ in reversed(known)]
+    rates = [rate for _, rate in reversed(known)]
     bars = axes.barh(names, rates)
     axes.bar_label(bars, [f" {rate:,.0f}" for rate in rates])
-    axes.set_xscale("log")
-    axes.set_xlim(right=20 * max(rates))
+    if rates:
+        axes.set_xscale("log")
+        axes.set_xlim(right=20 * max(rates))
     axes.set_xlabel("simulated cycles per second")
     return figure
 
@@ -154,7 +156,8 @@ def _growth(sizes: Sequence[Comparison]) -> Figure:
     for axes in (times, memory):
         axes.set_xscale("log")
         axes.set_xlabel("multiply-accumulates of the layer")
-    times.legend()
+    if times.lines:
+        times.legend()
     return figure
 
 

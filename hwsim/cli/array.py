@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
+from hwsim.cli.output import distinct_files
 from hwsim.config import PRESETS, ArrayConfig, preset
 from hwsim.errors import InputError
 
@@ -68,6 +69,9 @@ def array_options(
         if name is not None and file is not None:
             raise InputError("--preset and --config cannot both be given")
         base = ArrayConfig.from_toml(file) if file else preset(name or default)
+        for value in values.values():
+            if file is not None and isinstance(value, str | Path):
+                distinct_files([str(value)], [str(file)])
         changes = {key: value for key, value in given.items() if value is not None}
         command(**values, array=base.replace(**changes))
 

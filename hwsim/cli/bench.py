@@ -12,6 +12,7 @@ from hwsim.cli.array import array_options
 from hwsim.cli.output import (
     JsonFile,
     check_outputs,
+    distinct_files,
     print_table,
     refuse_changed,
     status,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from hwsim.bench import Comparison, Contender
 
 OUT_FEATURES, IN_FEATURES = 6912, 2560
+LayerSide = Annotated[int, typer.Option(help="of the layer", min=1, max=1 << 24)]
+PAGE_FILES = ("bench.md", "images/bench.svg", "images/growth.svg")
 
 EXAMPLE = "Example: hwsim bench --only hwsim-rtl --only verilator"
 
@@ -32,8 +35,12 @@ EXAMPLE = "Example: hwsim bench --only hwsim-rtl --only verilator"
 @array_options(default="default-64x64")
 def bench(
     array: ArrayConfig,
-    out_features: Annotated[int, typer.Option(help="of the layer", min=1)] = OUT_FEATURES,
-    in_features: Annotated[int, typer.Option(help="of the layer", min=1)] = IN_FEATURES,
+    out_features: Annotated[
+        int, typer.Option(help="of the layer", min=1, max=1 << 24)
+    ] = OUT_FEATURES,
+    in_features: Annotated[
+        int, typer.Option(help="of the layer", min=1, max=1 << 24)
+    ] = IN_FEATURES,
     tokens: Annotated[int, typer.Option(help="of the layer", min=1)] = 8,
     model: Annotated[
         str | None,
@@ -58,6 +65,10 @@ def bench(
 
     Nothing is installed by this command. Slow simulators run fewer row blocks of a layer.
     """
+    written = [] if page is None else [f"{page}/{name}" for name in PAGE_FILES]
+    if json_file not in (None, "-"):
+        written.append(json_file)
+    distinct_files(written, [] if model is None else [model])
     check_outputs(json_file)
     from hwsim import bench
     from hwsim.models import find_model

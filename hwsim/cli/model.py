@@ -2,7 +2,7 @@
 
 import sys
 import time
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from hwsim.cli.output import (
     write_json,
 )
 from hwsim.errors import InputError
+from hwsim.threads import Processes
 
 if TYPE_CHECKING:
     from hwsim.whole_model import Plan, Source
@@ -41,7 +42,7 @@ def simulate_model(
     with ExitStack() as stack:
         executor: Executor | None = None
         if jobs > 1:
-            executor = stack.enter_context(ProcessPoolExecutor(jobs))
+            executor = stack.enter_context(Processes(min(jobs, len(sources))))
         advance = stack.enter_context(step_bar(model, len(sources)))
         layers = whole_model.run_model(
             sources, plan, executor=executor, folder=folder, progress=advance
@@ -109,19 +110,30 @@ def _print(content: dict[str, Any]) -> None:
 
 
 def _print_toggles(title: str, key: str, content: dict[str, Any]) -> None:
-    """Print counts by part, without the levels of a tree; of samples with their intervals."""
-    counts = {part: count for part, count in content[key].items() if part != "tree"}
+    """Print counts by part; of samples with their intervals."""
     sampled = content.get("sampled")
     macs = content["activity"]["macs"]
     rows = []
-    for part, count in counts.items():
+    for part, count in _by_level(content[key]).items():
         row = [part, f"{count:,}", f"{count / macs:.4g}"]
         if sampled:
-            high = sampled[key][part]["high"]
-            row.append("unknown" if high is None else f"{high - sampled[key][part]['value']:,.0f}")
+            found = _by_level(sampled[key])[part]
+            high = found["high"]
+            row.append("unknown" if high is None else f"{high - found['value']:,.0f}")
         rows.append(row)
     columns = ["part", "toggles", "a MAC"]
     if sampled:
         columns.append("+- at 95 %")
         title += f": from {sampled['row_blocks']} of {sampled['of_row_blocks']} row blocks"
     print_table(title, columns, rows)
+
+
+def _by_level(counts: dict[str, Any]) -> dict[str, Any]:
+    """Give each level of a tree a name of its own."""
+    named = {}
+    for part, count in counts.items():
+        if isinstance(count, list):
+            named |= {f"{part}, level {level}": each for level, each in enumerate(count)}
+        else:
+            named[part] = count
+    return named

@@ -166,6 +166,10 @@ def simulate(
         if sample is not None and stall_rate:
             raise InputError("--stall-rate and --sample cannot both be given")
         _check_toggles(toggles, engine)
+        written = [] if results is None else [results / "results.json", results / "layers.parquet"]
+        if json_file not in (None, "-"):
+            written.append(Path(json_file))
+        distinct_files([*map(str, written)], [model])
         from hwsim.cli.model import simulate_model
         from hwsim.engines.stalls import Stalls
         from hwsim.whole_model import Plan

@@ -202,3 +202,28 @@ def test_a_page_has_what_was_measured(tmp_path: Path) -> None:
     assert "* `c`: left out, is not there" in page
     for picture in ("bench", "growth"):
         assert (tmp_path / "images" / f"{picture}.svg").stat().st_size > 1000
+
+
+def test_a_page_may_be_of_contenders_without_cycles(tmp_path: Path) -> None:
+    small = ("--preset", "tiny", "--out-features", 4, "--in-features", 8, "--repeat", 1)
+    done = hwsim("bench", *small, "--only", "int8-gemv", "--page", tmp_path / "page")
+    assert (done.returncode, done.stderr) == (0, "")
+    names = ("bench.md", "images/bench.svg", "images/growth.svg")
+    assert all((tmp_path / "page" / name).is_file() for name in names)
+
+
+def test_no_output_takes_the_place_of_an_input_or_of_another_output(tmp_path: Path) -> None:
+    model = small_model(tmp_path)
+    before = model.read_text()
+    page = tmp_path / "page"
+    for arguments in (
+        ("--model", model, "--json", model),
+        ("--page", page, "--json", page / "bench.md"),
+    ):
+        if page in arguments:
+            page.mkdir()
+            (page / "bench.md").touch()
+        done = hwsim("bench", "--only", "hwsim-fast", *arguments)
+        assert done.returncode == 2
+        assert done.stderr.endswith("is read or written already; outputs need files of their own\n")
+    assert model.read_text() == before

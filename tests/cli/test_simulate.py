@@ -177,6 +177,23 @@ def test_a_whole_model_is_run_side_by_side_and_kept(folder: Path) -> None:
     assert "outputs equal numpy" in hwsim("simulate", *options, folder=folder).stdout
 
 
+def test_no_output_of_a_model_takes_the_place_of_an_input(folder: Path) -> None:
+    (folder / "array.toml").write_text("rows = 3\n")
+    before = (folder / "t.safetensors").read_bytes()
+    for options in (
+        ("--model", "t.safetensors", "--json", "t.safetensors"),
+        ("--model", "t.safetensors", "--config", "array.toml", "--json", "array.toml"),
+        ("--layer", "t.safetensors", "--config", "array.toml", "--output", "array.toml"),
+        ("--model", "t.safetensors", "--results", "kept", "--json", "kept/results.json"),
+    ):
+        (folder / "kept").mkdir(exist_ok=True)
+        (folder / "kept/results.json").touch()
+        done = hwsim("simulate", *options, folder=folder, code=2)
+        assert "is read or written already" in done.stderr
+    assert (folder / "t.safetensors").read_bytes() == before
+    assert (folder / "array.toml").read_text() == "rows = 3\n"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
