@@ -55,7 +55,8 @@ def test_the_testbench_notices_mutants_of_the_verilog(tmp_path: Path) -> None:
     passed = []
     for number, mutation in enumerate(mutations):
         core = (tmp_path / f"{number}.v").read_text() + design.verilog
-        code, printed = icarus({**files, "core.v": core}, tmp_path)
+        # A mutant may drive an input, about which Icarus would say something.
+        code, printed = icarus({**files, "core.v": core}, tmp_path, clean=False)
         assert (code, printed[:5]) in ((0, "PASS "), (1, "FAIL ")), mutation
         if not code:
             passed.append(mutation)
