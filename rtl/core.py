@@ -111,7 +111,7 @@ class Core(wiring.Component):
             m.d.sync += [command.eq(self.command.payload), self.busy.eq(1), self.error.eq(0)]
         with m.If(looked_at):
             m.d.sync += [self.busy.eq(good.all()), self.error.eq(~good.all())]
-        blocks = (steps, tiles, buffer, serializer)
+        blocks: tuple[wiring.Component, ...] = (steps, tiles, buffer, serializer)
         starts = copies(m, looked_at & good.all(), len(blocks), name="start")
         for block, start in zip(blocks, starts, strict=True):
             m.d.comb += [block.start.eq(start), block.command.eq(command)]

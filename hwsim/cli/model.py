@@ -130,7 +130,7 @@ def _print_toggles(title: str, key: str, content: dict[str, Any]) -> None:
 
 def _by_level(counts: dict[str, Any]) -> dict[str, Any]:
     """Give each level of a tree a name of its own."""
-    named = {}
+    named: dict[str, Any] = {}
     for part, count in counts.items():
         if isinstance(count, list):
             named |= {f"{part}, level {level}": each for level, each in enumerate(count)}
