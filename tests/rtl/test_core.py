@@ -212,7 +212,8 @@ def test_bad_commands_and_codes_are_reported() -> None:
         for command in bad:
             await order(ctx, command)
             assert (ctx.get(core.busy), ctx.get(core.error)) == (1, 0)
-            await ctx.tick().repeat(2)  # it is looked at, then decided about
+            for _ in range(2):  # it is looked at, then decided about
+                await ctx.tick()
             for _ in range(3):
                 assert (ctx.get(core.busy), ctx.get(core.error)) == (0, 1)
                 await ctx.tick()
