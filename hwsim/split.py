@@ -22,8 +22,8 @@ from hwsim.engines.stalls import Stalls
 from hwsim.errors import InputError
 from hwsim.layer import Layer
 from hwsim.operands import Operands, operands_of
+from hwsim.parallel import Processes, cancel
 from hwsim.predict import predict_cycles
-from hwsim.threads import Processes, cancel
 
 THREADED = ("rtl", "fast")
 """Engines that leave the interpreter alone, so that threads are enough."""

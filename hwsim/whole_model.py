@@ -26,13 +26,16 @@ from hwsim.files import make_folder, replacing, write_atomically
 from hwsim.layer import Layer
 from hwsim.models import ModelShape
 from hwsim.operands import Kind, Operands, matches, operands_of, row_spans
+from hwsim.parallel import cancel
 from hwsim.predict import predict
 from hwsim.results import describe
 from hwsim.sampling import combined, counts_of, is_estimate, sample, sum_of_estimates
-from hwsim.threads import cancel
 
 ZERO_FRACTION = 0.42
 """Share of zero trits in BitNet b1.58 2B4T (measured on its published weights)."""
+
+RESULT_FILES = ("results.json", "layers.parquet")
+"""What the results of a model consist of: all of them, and a table of its layers."""
 
 
 class Source(Protocol):
@@ -397,11 +400,12 @@ def _all_checked(values: Sequence[bool | None]) -> bool | None:
 
 
 def write_results(folder: str | Path, content: Mapping[str, Any]) -> None:
-    """Write ``results.json`` and ``layers.parquet``: a row a layer, columns as ``cycles.total``."""
+    """Write `RESULT_FILES`; of the table, a row is a layer, and columns are as ``cycles.total``."""
     import pandas as pd  # type: ignore[import-untyped]
 
     folder = Path(folder)
     make_folder(folder)
-    write_atomically(folder / "results.json", json.dumps(content, indent=2) + "\n")
-    with replacing(folder / "layers.parquet") as temporary:
+    everything, table = (folder / name for name in RESULT_FILES)
+    write_atomically(everything, json.dumps(content, indent=2) + "\n")
+    with replacing(table) as temporary:
         pd.json_normalize(list(content["layers"])).to_parquet(temporary, index=False)

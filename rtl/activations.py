@@ -176,8 +176,8 @@ class ActivationBuffer(wiring.Component):
         m.d["sync" if config.broadcast_stages else "comb"] += [
             ram.read.eq(self.read),
             ram.read_address.eq(self._address(half, index)),
+            self.o.eq(ram.read_data),
         ]
-        m.d["sync" if config.broadcast_stages else "comb"] += self.o.eq(ram.read_data)
         with m.If(self.read & last):
             m.d.sync += [written[half].eq(0), occupied[half].eq(0)]
         return m

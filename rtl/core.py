@@ -133,7 +133,7 @@ class Core(wiring.Component):
 
         # Steps. What the next one is stands in registers, so that little lies between two of them;
         # the walker's position is the one after that.
-        here, ahead = steps.o.payload, steps.o.valid
+        here, more = steps.o.payload, steps.o.valid
         position = data.StructLayout(
             {
                 "first": 1,  # of the column blocks of its row block
@@ -162,12 +162,12 @@ class Core(wiring.Component):
             tile.take.eq(step & following.begins_tile),
             buffer.index.eq(index),
             buffer.last.eq(here.last_token & here.last_column & here.last_row),
-            buffer.load.eq(proceed & ahead),
+            buffer.load.eq(proceed & more),
             buffer.read.eq(step),
         ]
         with m.If(proceed):
             m.d.sync += [
-                walking.eq(ahead),
+                walking.eq(more),
                 following.first.eq(here.first_column),
                 following.last.eq(here.last_column),
                 following.begins_tile.eq(here.first_token),

@@ -98,9 +98,7 @@ class Repacker(wiring.Component):
         )
         m.submodules.queue = queue = Ahead(word)
         m.d.comb += [
-            queue.i.payload.items.eq(
-                self.i.payload & Cat(place.replicate(bits) for place in filled)
-            ),
+            queue.i.payload.items.eq(self.i.payload & Cat(used.replicate(bits) for used in filled)),
             # The items are rounded up to grains, without a division.
             queue.i.payload.grains.eq(1 + sum(filled[grain::grain])),
             queue.i.payload.last.eq(self.i_last),
@@ -178,7 +176,7 @@ class Repacker(wiring.Component):
             self.o_mark.eq(second.mark),
         ]
         placed = [
-            Mux(place, coming << (offset * grain * bits), 0) for offset, place in enumerate(places)
+            Mux(here, coming << (offset * grain * bits), 0) for offset, here in enumerate(places)
         ]
         kept = Mux(shift, Mux(clear, 0, held >> (o_items * bits)), held)
         m.d.sync += held.eq(reduce(or_, placed, kept))

@@ -111,9 +111,9 @@ class WeightTile(wiring.Component):
                 swaps += copies(m, group, row_parts, name=f"swap_{row}")
         for row in range(config.rows):
             start = row * row_bits
-            first, last_word = start // word_bits, (start + row_bits - 1) // word_bits
+            first, last = start // word_bits, (start + row_bits - 1) // word_bits
             offset = start - first * word_bits
-            weights = Cat(following[first : last_word + 1])[offset : offset + used]
+            weights = Cat(following[first : last + 1])[offset : offset + used]
             recoded = self._recoded(m, platform, row, weights)
             for part in range(row_parts):
                 bits = slice(part * most, (part + 1) * most)

@@ -7,6 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from hwsim.config import ArrayConfig
+
+FOLDED = ArrayConfig(
+    rows=4,
+    columns=9,
+    batch=3,
+    lane="carry-fold",
+    weight_encoding="base3",
+    result_bus_bits=64,
+    max_in_features=64,
+)
+
 needs_icarus = pytest.mark.skipif(
     shutil.which("iverilog") is None, reason="needs Icarus Verilog (iverilog)"
 )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from layers import make_layer
 from strategies import arrays, examples, memories
 
-from hwsim import engines, split, threads
+from hwsim import engines, parallel, split
 from hwsim.activity import Cycles
 from hwsim.config import ArrayConfig
 from hwsim.engines import HardwareFault, schedule_of
@@ -143,5 +143,5 @@ def test_there_are_no_more_parts_than_row_blocks(parts: int) -> None:
 
 
 def test_an_interrupt_ends_processes_at_once() -> None:
-    with threads.Processes(1) as pool:
+    with parallel.Processes(1) as pool:
         assert pool.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_DFL

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benches import icarus, needs_icarus
+from benches import FOLDED, icarus, needs_icarus
 from hypothesis import given
 from hypothesis import strategies as st
 from layers import make_layer
@@ -30,15 +30,6 @@ from hwsim.schedule import Schedule
 from hwsim.testbench import make_testbench
 from hwsim.verilog import to_verilog
 
-FOLDED = ArrayConfig(
-    rows=4,
-    columns=9,
-    batch=3,
-    lane="carry-fold",
-    weight_encoding="base3",
-    result_bus_bits=64,
-    max_in_features=64,
-)
 CONFIGS = {
     "carry-fold": FOLDED,
     "1x1": FOLDED.replace(rows=1, columns=1, batch=1, weight_bus_bits=8, result_bus_bits=32),

@@ -28,6 +28,9 @@ MODEL = "bitnet-b1.58-2b-4t"
 WHOLE = ("hwsim-fast", "hwsim-fast-toggles", "hwsim-gates", "int8-gemv", "memory-read")
 """The model that a page shows, and contenders that are fast enough for it."""
 
+PAGE_FILES = ("bench.md", "images/bench.svg", "images/growth.svg")
+"""What a page consists of: text, simulated cycles a second, the layer that grows."""
+
 
 @dataclass(frozen=True)
 class Job:

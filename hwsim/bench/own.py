@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hwsim import engines
 from hwsim.bench import Contender, Job, Work
-from hwsim.threads import side_by_side
+from hwsim.parallel import side_by_side
 
 Array = NDArray[Any]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from hwsim.bench import Comparison, Measurement
+from hwsim.bench import PAGE_FILES, Comparison, Measurement
 from hwsim.files import make_folder, write_atomically
 
 COLUMNS = ("simulator", "build s", "cycles/s", "ratio", "M MAC/s", "ratio", "s", "spread", "MB")
@@ -64,7 +64,7 @@ def write_page(
     about: Mapping[str, str],
     absent: Mapping[str, str],
 ) -> None:
-    """Write ``bench.md``, and its pictures ``images/bench.svg`` and ``images/growth.svg``.
+    """Write `PAGE_FILES`.
 
     Parameters
     ----------
@@ -102,11 +102,10 @@ def write_page(
     ]
     if model is not None:
         lines += ["## A whole model", "", f"{title(model)}. {_MODEL}", "", *_table(model), ""]
-    images = Path(folder) / "images"
-    make_folder(images)
-    write_atomically(Path(folder) / "bench.md", "\n".join(lines))
-    write_atomically(images / "bench.svg", _svg(_rates(layer.measurements)))
-    write_atomically(images / "growth.svg", _svg(_growth(sizes)))
+    make_folder(Path(folder) / "images")
+    texts = ("\n".join(lines), _svg(_rates(layer.measurements)), _svg(_growth(sizes)))
+    for name, text in zip(PAGE_FILES, texts, strict=True):
+        write_atomically(Path(folder) / name, text)
 
 
 def _table(found: Comparison) -> list[str]:

@@ -69,9 +69,11 @@ def array_options(
         if name is not None and file is not None:
             raise InputError("--preset and --config cannot both be given")
         base = ArrayConfig.from_toml(file) if file else preset(name or default)
-        for value in values.values():
-            if file is not None and isinstance(value, str | Path):
-                distinct_files([str(value)], [str(file)])
+        if file is not None:
+            # Any of the command's own options may name a file; only here is this one known.
+            for value in values.values():
+                if isinstance(value, str | Path):
+                    distinct_files([str(value)], [str(file)])
         changes = {key: value for key, value in given.items() if value is not None}
         command(**values, array=base.replace(**changes))
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 OUT_FEATURES, IN_FEATURES = 6912, 2560
 LayerSide = Annotated[int, typer.Option(help="of the layer", min=1, max=1 << 24)]
-PAGE_FILES = ("bench.md", "images/bench.svg", "images/growth.svg")
 
 EXAMPLE = "Example: hwsim bench --only hwsim-rtl --only verilator"
 
@@ -65,13 +64,14 @@ def bench(
 
     Nothing is installed by this command. Slow simulators run fewer row blocks of a layer.
     """
-    written = [] if page is None else [f"{page}/{name}" for name in PAGE_FILES]
-    if json_file not in (None, "-"):
-        written.append(json_file)
-    distinct_files(written, [] if model is None else [model])
     check_outputs(json_file)
     from hwsim import bench
     from hwsim.models import find_model
+
+    written = [] if page is None else [f"{page}/{name}" for name in bench.PAGE_FILES]
+    if json_file not in (None, "-"):
+        written.append(json_file)
+    distinct_files(written, [] if model is None else [model])
 
     if model is not None:
         refuse_changed(

@@ -18,7 +18,7 @@ from hwsim.cli.output import (
     write_json,
 )
 from hwsim.errors import InputError
-from hwsim.threads import Processes
+from hwsim.parallel import Processes
 
 if TYPE_CHECKING:
     from hwsim.whole_model import Plan, Source

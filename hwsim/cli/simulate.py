@@ -166,13 +166,14 @@ def simulate(
         if sample is not None and stall_rate:
             raise InputError("--stall-rate and --sample cannot both be given")
         _check_toggles(toggles, engine)
-        written = [] if results is None else [results / "results.json", results / "layers.parquet"]
-        if json_file not in (None, "-"):
-            written.append(Path(json_file))
-        distinct_files([*map(str, written)], [model])
         from hwsim.cli.model import simulate_model
         from hwsim.engines.stalls import Stalls
-        from hwsim.whole_model import Plan
+        from hwsim.whole_model import RESULT_FILES, Plan
+
+        written = [] if results is None else [str(results / name) for name in RESULT_FILES]
+        if json_file not in (None, "-"):
+            written.append(json_file)
+        distinct_files(written, [model])
 
         simulate_model(
             model,
@@ -249,8 +250,8 @@ def simulate(
         if split is None:
             run = engines.run(data, array, **options)
         else:
+            from hwsim.parallel import processors
             from hwsim.split import describe_split, executor_for, joined, run_split
-            from hwsim.threads import processors
 
             with executor_for(engine, jobs or min(split, processors())) as executor:
                 parts = run_split(data, array, parts=split, executor=executor, **options)

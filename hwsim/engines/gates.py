@@ -23,10 +23,10 @@ from hwsim.gates.activity import Counts, GateActivity, Samples
 from hwsim.gates.designs import Netlists, netlists
 from hwsim.gates.netlist import Netlist
 from hwsim.operands import float_sums
+from hwsim.parallel import processors, side_by_side
 from hwsim.predict import predict_cycles
 from hwsim.schedule import Schedule
 from hwsim.streams import Words, as_sent, padded
-from hwsim.threads import processors, side_by_side
 
 Array = NDArray[Any]
 

@@ -35,9 +35,9 @@ from numpy.typing import NDArray
 from hwsim.config import ArrayConfig, tree_levels
 from hwsim.groups import patterns, sum_bits
 from hwsim.operands import Operands
+from hwsim.parallel import side_by_side
 from hwsim.schedule import Schedule
 from hwsim.streams import padded
-from hwsim.threads import side_by_side
 from hwsim.toggles import Toggles
 
 Array = NDArray[Any]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from layers import make_layer
 from numpy.typing import NDArray
 
-from hwsim import streams, threads
+from hwsim import parallel, streams
 from hwsim.config import ArrayConfig, preset
 from hwsim.engines import HardwareFault, Run, gates, run, schedule_of
 from hwsim.engines.stalls import Stalls
@@ -157,7 +157,7 @@ def test_counts_do_not_depend_on_how_steps_are_cut(
     layer = layer_for(config, (20, 23, 17))
     whole = run(layer, config, engine="gates", high=True)
     monkeypatch.setattr(gates, "_SEGMENT_STEPS", 1)
-    for module in (gates, threads):
+    for module in (gates, parallel):
         monkeypatch.setattr(module, "processors", lambda: 3)
     cut = run(layer, config, engine="gates", high=True)
     assert np.array_equal(whole.outputs, cut.outputs, equal_nan=True)

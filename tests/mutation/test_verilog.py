@@ -3,23 +3,14 @@
 from pathlib import Path
 
 import pytest
-from benches import icarus, needs_icarus
+from benches import FOLDED, icarus, needs_icarus
 from layers import make_layer
 
 from hwsim import yosys
-from hwsim.config import ArrayConfig
 from hwsim.rtl.emit import emit
 from hwsim.testbench import make_testbench
 
-CONFIG = ArrayConfig(
-    rows=4,
-    columns=10,
-    batch=3,
-    lane="carry-fold",
-    weight_encoding="base3",
-    result_bus_bits=64,
-    max_in_features=64,
-)
+CONFIG = FOLDED.replace(columns=10)
 COUNT = 30
 
 _LIST = f"""\

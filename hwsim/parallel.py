@@ -36,12 +36,11 @@ def side_by_side(work: Callable[[int, int], T], count: int) -> list[T]:
 
 
 class Processes(ProcessPoolExecutor):
-    """Processes that an interrupt ends at once.
+    """Processes that an interrupt (Ctrl-C) ends at once.
 
-    As an exception it could come while one of them holds the lock of the queue of results; the
-    others, and who waits for them, would wait for ever. What is queued is cancelled at the end of
-    a `with`, and is not to be cancelled by others: the thread that finds processes ended takes no
-    future that is.
+    As an exception it could come while one of them holds the lock of the queue of results, and all
+    others would wait for that for ever. Futures are cancelled at the end of a `with`, by the
+    executor: where its processes have ended it fails at those that others have cancelled.
 
     Parameters
     ----------
