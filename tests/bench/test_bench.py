@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hwsim import bench
 from hwsim.bench import Comparison, Job, Measurement, Work, contenders, measure
 from hwsim.bench.page import write_page
+from hwsim.cli import main
 from hwsim.config import ArrayConfig, preset
 
 TINY = preset("tiny").replace(max_in_features=64)
@@ -172,11 +174,18 @@ def test_a_model_brings_its_shapes(tmp_path: Path) -> None:
     assert done.stderr == "hwsim: --in-features is for a layer, without --model\n"
 
 
-def test_a_page_that_cannot_be_written_is_refused_before_the_runs(tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_is_refused_before_the_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").touch()
-    done = hwsim("bench", "--only", "hwsim-fast", "--page", tmp_path / "file")
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"hwsim: {tmp_path / 'file' / 'images'}: cannot be made a folder")
+    monkeypatch.setattr(bench, "measure", lambda *jobs, **options: pytest.fail("it ran"))
+    arguments = ["bench", "--only", "hwsim-fast", "--page", str(tmp_path / "file")]
+    monkeypatch.setattr("sys.argv", ["hwsim", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 2
+    images = tmp_path / "file" / "images"
+    assert capsys.readouterr().err.startswith(f"hwsim: {images}: cannot be made a folder")
 
 
 def test_a_page_has_what_was_measured(tmp_path: Path) -> None:
