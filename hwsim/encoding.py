@@ -22,8 +22,10 @@ class Encoding:
     ----------
     trits_per_byte
         Weights in one byte, the first one in its lowest bits or power.
-    bytes_of
-        Packs trits, shape (..., trits_per_byte), to bytes of shape (...).
+    base
+        Of the number that a byte is.
+    digits_of
+        Turns trits into digits, the first of a byte the lowest.
     trits_of
         For each of the 256 codes, its trits; illegal ones hold zeros.
     illegal
@@ -31,9 +33,15 @@ class Encoding:
     """
 
     trits_per_byte: int
-    bytes_of: Callable[[Trits], Bytes]
+    base: int
+    digits_of: Callable[[Trits], Bytes]
     trits_of: Trits
     illegal: NDArray[np.bool_]
+
+    @property
+    def zero(self) -> int:
+        """The digit of a zero trit."""
+        return int(self.digits_of(np.zeros((), np.int8)))
 
     def row_bytes(self, trits: int) -> int:
         """Return the bytes that a row of `trits` takes."""
@@ -52,9 +60,16 @@ class Encoding:
         Bytes
             uint8, shape (..., ceil(n / trits_per_byte)).
         """
-        fill = -trits.shape[-1] % self.trits_per_byte
-        padded = np.pad(trits, [(0, 0)] * (trits.ndim - 1) + [(0, fill)])
-        return self.bytes_of(padded.reshape(*trits.shape[:-1], -1, self.trits_per_byte))
+        shape = *trits.shape[:-1], self.row_bytes(trits.shape[-1])
+        digits = np.full((*shape[:-1], shape[-1] * self.trits_per_byte), self.zero, np.uint8)
+        digits[..., : trits.shape[-1]] = self.digits_of(trits)
+        digits = digits.reshape(-1, self.trits_per_byte)
+        # Horner's rule on bytes: as numbers of 64 bits the digits of a layer would fill the memory.
+        packed = digits[:, -1].copy()
+        for place in range(self.trits_per_byte - 1)[::-1]:
+            packed *= np.uint8(self.base)
+            packed += digits[:, place]
+        return packed.reshape(shape)
 
     def unpack(self, packed: Bytes) -> Trits:
         """Unpack rows of bytes, fill included; an illegal code is taken as zeros, as in hardware.
@@ -78,21 +93,12 @@ def _bits(width: int) -> NDArray[np.int64]:
     return np.arange(256)[:, None] >> shifts & ((1 << width) - 1)
 
 
-def _joined(digits: Bytes, base: int) -> Bytes:
-    """Return numbers whose digits, the lowest first, are along the last axis."""
-    # Horner's rule on bytes: as numbers of 64 bits the digits of a layer would fill the memory.
-    number = digits[..., -1].copy()
-    for place in range(digits.shape[-1] - 2, -1, -1):
-        number *= np.uint8(base)
-        number += digits[..., place]
-    return number
-
-
 def _make_1bit() -> Encoding:
     # There is no zero: a zero trit (only ever padding) takes the code of +1, bit 0.
     return Encoding(
         trits_per_byte=TRITS_PER_BYTE["1bit"],
-        bytes_of=lambda trits: np.packbits(trits < 0, axis=-1, bitorder="little")[..., 0],
+        base=2,
+        digits_of=lambda trits: (trits < 0).astype(np.uint8),
         trits_of=(1 - 2 * _bits(1)).astype(np.int8),
         illegal=np.zeros(256, bool),
     )
@@ -102,7 +108,8 @@ def _make_2bit() -> Encoding:
     codes = _bits(2)
     return Encoding(
         trits_per_byte=TRITS_PER_BYTE["2bit"],
-        bytes_of=lambda trits: _joined((trits & 3).astype(np.uint8), 4),
+        base=4,
+        digits_of=lambda trits: (trits & 3).astype(np.uint8),
         trits_of=np.array([0, 1, 0, -1], np.int8)[codes],
         illegal=(codes == 0b10).any(axis=1),
     )
@@ -114,7 +121,8 @@ def _make_base3() -> Encoding:
     trits = codes[:, None] // _POWERS % 3 - 1
     return Encoding(
         trits_per_byte=TRITS_PER_BYTE["base3"],
-        bytes_of=lambda trits: _joined((trits + 1).astype(np.uint8), 3),
+        base=3,
+        digits_of=lambda trits: (trits + 1).astype(np.uint8),
         trits_of=np.where(legal[:, None], trits, 0).astype(np.int8),
         illegal=~legal,
     )

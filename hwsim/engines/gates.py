@@ -20,20 +20,18 @@ from hwsim.engines.ports import Observed, Stimulus
 from hwsim.errors import InputError
 from hwsim.gates import kernel
 from hwsim.gates.activity import Counts, GateActivity, Samples
+from hwsim.gates.decoding import Tiles
 from hwsim.gates.designs import Netlists, netlists
-from hwsim.gates.netlist import Netlist
 from hwsim.operands import float_sums
 from hwsim.parallel import processors, side_by_side
 from hwsim.predict import predict_cycles
 from hwsim.schedule import Schedule
-from hwsim.streams import Words, as_sent, padded
+from hwsim.streams import as_sent, padded
 
 Array = NDArray[Any]
 
 _SEGMENT_STEPS = 1 << 14
 """Steps that are prepared together, if a row block has no more."""
-
-_BYTE = 8
 
 
 def run(
@@ -66,18 +64,17 @@ def run(
         raise InputError("engine gates takes its cycles from the schedule, which has no stalls")
     gates = netlists(schedule.config)
     code = _compiled(gates, schedule.config.columns, high)
-    words = np.concatenate(list(stimulus.weight_pieces()))
     started = time.perf_counter()
-    weights = _Weights(schedule, gates, code, words)
-    evaluation = _Evaluation(stimulus, code, weights.codes, kinds=1 + high, samples=samples)
+    tiles = Tiles(schedule.config, gates, code.library)
+    evaluation = _Evaluation(stimulus, code, tiles, kinds=1 + high, samples=samples)
     fault = ""
     sums = np.zeros((schedule.tokens, schedule.out_features), evaluation.result_type)
-    if not weights.illegal:
-        for segment in _segments(schedule):
-            fault = evaluation.run(segment, sums)
-            if fault:
-                break
-            progress(segment.end)
+    for segment in _segments(schedule, tiles.most(schedule.column_blocks)):
+        fault = evaluation.run(segment, sums)
+        if fault or tiles.illegal:
+            break
+        progress(segment.end)
+    tiles.clear()  # to make room for the counts
     cycles = predict_cycles(schedule)
     finished = time.perf_counter()
     return Observed(
@@ -86,7 +83,7 @@ def run(
         cycles=cycles,
         weight_words=schedule.weight_words,
         activation_words=schedule.activation_words,
-        error=weights.illegal,
+        error=tiles.illegal,
         engine_s=finished - started,
         fault=fault,
         gates=GateActivity(
@@ -97,8 +94,8 @@ def run(
             lane=evaluation.lane_counts(),
             lane_high=evaluation.lane_counts(high=True) if high else None,
             shared=evaluation.shared_counts(),
-            decoder=weights.decoder,
-            recoder=weights.recoder,
+            decoder=tiles.decoder.total(schedule.token_blocks),
+            recoder=None if tiles.recoder is None else tiles.recoder.total(schedule.token_blocks),
             samples=evaluation.samples() if samples else None,
         ),
     )
@@ -106,13 +103,11 @@ def run(
 
 @dataclass(frozen=True)
 class _Compiled:
-    """The netlists of an array as code, those of the decoder as tables."""
+    """The netlists of an array as code."""
 
     lane: kernel.Code
     shared: kernel.Code
     library: ctypes.CDLL
-    weights: NDArray[np.uint32]
-    illegal: NDArray[np.uint32]
 
 
 @lru_cache(16)
@@ -120,131 +115,24 @@ def _compiled(gates: Netlists, columns: int, high: bool) -> _Compiled:
     lane = kernel.Code(gates.lane, "lane", skipped="operands")
     shared = kernel.Code(gates.shared, "shared")
     library = kernel.build(shared, lane, columns=columns, high=high)
-    return _Compiled(lane, shared, library, *map(gates.decoder.table, ("weights", "illegal")))
-
-
-class _Weights:
-    """The weights as the lanes have them, by way of the gates that decode them.
-
-    Attributes
-    ----------
-    codes
-        Shape (tiles + 1, groups of lanes, 64-bit words of a row of the tile, lanes of a group).
-        The last tile is what registers hold before the first: 0.
-    illegal
-        Whether any byte of the stream is no code.
-    decoder, recoder
-        How often each code follows each other one, in all decoders and recoders together.
-    """
-
-    def __init__(self, schedule: Schedule, gates: Netlists, code: _Compiled, words: Words) -> None:
-        self._schedule = schedule
-        self._library = code.library
-        config = schedule.config
-        self.decoder = self._pairs(gates.decoder, words, words.shape[1])
-        self.illegal = bool(self.decoder[:, code.illegal != 0].any())
-
-        tiles = words.reshape(-1, config.tile_words * words.shape[1])[:, : config.tile_bytes]
-        rows = np.ascontiguousarray(tiles).reshape(-1, config.weight_row_bytes)
-        used = config.columns * config.weight_bits
-        self.recoder: Counts | None = None
-        lanes = config.rows
-        if gates.recoder is None:
-            self.codes = self._replace(
-                rows, _BYTE, config.weight_row_bytes, code.weights, used, lanes
-            )
-        else:
-            codes = self._replace(rows, _BYTE, config.weight_row_bytes, code.weights, used)
-            places = config.tree_inputs
-            by_tile = codes.reshape(-1, config.rows, codes.shape[1])
-            by_row = [
-                self._pairs(gates.recoder, np.ascontiguousarray(by_tile[:, row]), places)
-                for row in range(config.rows)
-            ]
-            self.recoder = np.sum(by_row, axis=0)
-            bits = config.tile_row_bits // places
-            picks = gates.recoder.table("recoded")
-            self.codes = self._replace(codes, bits, places, picks, config.tile_row_bits, lanes)
-
-    def _replace(
-        self,
-        rows: Array,
-        bits: int,
-        fields: int,
-        table: NDArray[np.uint32],
-        used: int,
-        lanes: int = 0,
-    ) -> NDArray[np.uint64]:
-        # A decoded byte has as many bits as the array says, a pick as many as its trits.
-        to_bits = bits if bits != _BYTE else self._schedule.config.decoded_byte_bits
-        words = -(-self._schedule.config.tile_row_bits // 64)
-        shape: tuple[int, ...] = len(rows), words
-        if lanes:
-            shape = len(rows) // lanes + 1, -(-lanes // kernel.GROUP), words, kernel.GROUP
-        replaced = np.zeros(shape, np.uint64)
-        job = kernel.ReplaceJob(
-            from_=rows.ctypes.data,
-            from_stride=rows.strides[0],
-            from_bits=bits,
-            fields=fields,
-            table=table.ctypes.data,
-            to=replaced.ctypes.data,
-            to_bits=to_bits,
-            used=used,
-            words=words,
-            lanes=lanes,
-        )
-        side_by_side(
-            lambda start, end: self._library.hwsim_replace(ctypes.byref(job), start, end),
-            len(rows),
-        )
-        return replaced
-
-    def _pairs(self, netlist: Netlist, rows: Array, places: int) -> Counts:
-        """Count how often each code follows each other one at the same place of a row.
-
-        It is all that the toggles of a decoder depend on. Shape (codes, codes).
-        """
-        bits = len(netlist.input_nets)
-        pairs = np.zeros((1 << bits, 1 << bits), np.int64)
-        again = np.stack([rows[-1], rows[0]])
-        once = np.stack([np.zeros_like(rows[0]), rows[0]])
-        repeated = self._schedule.token_blocks - 1
-        for sequence, times in ((rows, repeated + 1), (again, repeated), (once, 1)):
-
-            def count(start: int, end: int, sequence: Array = sequence) -> NDArray[np.uint32]:
-                found = np.zeros((1 << bits, 1 << bits), np.uint32)
-                # The first row comes after none.
-                self._library.hwsim_pairs(
-                    sequence.ctypes.data,
-                    sequence.strides[0],
-                    bits,
-                    places,
-                    start + 1,
-                    end + 1,
-                    found.ctypes.data,
-                )
-                return found
-
-            for found in side_by_side(count, len(sequence) - 1):
-                pairs += times * found.astype(np.int64)
-        return pairs
+    return _Compiled(lane, shared, library)
 
 
 @dataclass(frozen=True)
 class _Segment:
-    """Consecutive row blocks of one token block."""
+    """Consecutive row blocks of one token block, and those whose tiles are decoded with theirs."""
 
     first_token: int
     tokens: int
     first_block: int
     blocks: int
+    decoded: range
     half: int
     start: int
     end: int
 
 
-def _segments(schedule: Schedule) -> Iterator[_Segment]:
+def _segments(schedule: Schedule, most_decoded: int) -> Iterator[_Segment]:
     config = schedule.config
     done = passed = 0
     for first_token in range(0, schedule.tokens, config.batch):
@@ -253,11 +141,15 @@ def _segments(schedule: Schedule) -> Iterator[_Segment]:
         most = max(1, _SEGMENT_STEPS // block_steps)
         # The last block of gates should be as full as it can.
         most = max(1, most - most * block_steps % kernel.BLOCK_STEPS // block_steps)
-        for first_block in range(0, schedule.row_blocks, most):
-            blocks = min(most, schedule.row_blocks - first_block)
-            end = done + blocks * block_steps
-            yield _Segment(first_token, tokens, first_block, blocks, passed % 2, done, end)
-            done, passed = end, passed + blocks
+        for first_decoded in range(0, schedule.row_blocks, most_decoded):
+            decoded = range(first_decoded, min(first_decoded + most_decoded, schedule.row_blocks))
+            for first_block in decoded[::most]:
+                blocks = min(most, decoded.stop - first_block)
+                end = done + blocks * block_steps
+                yield _Segment(
+                    first_token, tokens, first_block, blocks, decoded, passed % 2, done, end
+                )
+                done, passed = end, passed + blocks
 
 
 class _Evaluation:
@@ -267,32 +159,28 @@ class _Evaluation:
         self,
         stimulus: Stimulus,
         code: _Compiled,
-        codes: NDArray[np.uint64],
+        tiles: Tiles,
         *,
         kinds: int,
         samples: int,
     ):
+        self._stimulus = stimulus
         self._schedule = schedule = stimulus.schedule
         config = schedule.config
         self._library = code.library
-        self._codes = codes
+        self._tiles = tiles
+        self._decoded = range(0)
         self._shared, self._lane = code.shared, code.lane
         columns = schedule.column_blocks * config.columns
         self._activations = padded(
             stimulus.operands.activation, rows=schedule.tokens, columns=columns
         )
-        self._weights = padded(
-            stimulus.operands.weight,
-            rows=schedule.row_blocks * config.rows,
-            columns=columns,
-            fill=config.filling_weight,
-        )
         # The last row is what registers hold before the first step: 0.
         by_step = self._activations.reshape(-1, config.columns)
         self._activation_rows = _in_words(np.pad(by_step, [(0, 1), (0, 0)]))
         # Of the step before the first one: everything is 0.
-        self._before = (len(by_step), len(codes) - 1, 0)
-        self._groups = codes.shape[1]
+        self._before = (len(by_step), 0, 0)
+        self._groups = tiles.codes.shape[1]
         self._sums_before = np.zeros((self._groups, kernel.GROUP), np.uint64)
         self._sums_of = self._sums_before  # room for those of a segment
         self._bank = np.zeros((self._groups, 2, config.batch, kernel.GROUP), np.uint32)
@@ -316,11 +204,13 @@ class _Evaluation:
     def run(self, segment: _Segment, outputs: Array) -> str:
         """Evaluate a segment and fill in its outputs; return what is wrong, or nothing."""
         schedule, config = self._schedule, self._schedule.config
+        self._decode(segment)
         steps = segment.end - segment.start
         shape = (segment.blocks, schedule.column_blocks, segment.tokens)
         block, column, token = (grid.ravel() for grid in np.indices(shape, np.int32))
         activation = (segment.first_token + token) * schedule.column_blocks + column
-        tile = (segment.first_block + block) * schedule.column_blocks + column
+        decoded = segment.first_block - segment.decoded.start + block
+        tile = 1 + decoded * schedule.column_blocks + column
         about = (activation, tile, column == 0)
         before = zip(self._before, about, strict=True)
         activation, tile, first = (np.append(b, a).astype(np.int32) for b, a in before)
@@ -337,7 +227,7 @@ class _Evaluation:
                 activations=self._activation_rows.ctypes.data,
                 activation_index=activation.ctypes.data,
                 activation_stride=self._activation_rows.strides[0] // 8,
-                weights=self._codes.ctypes.data,
+                weights=self._tiles.codes.ctypes.data,
                 weight_index=tile.ctypes.data,
                 sums=sums.ctypes.data,
                 first=first.ctypes.data,
@@ -369,6 +259,19 @@ class _Evaluation:
         into[:, : found.shape[1]] = self._numbers(found)
         return ""
 
+    def _decode(self, segment: _Segment) -> None:
+        """Have the tiles of a segment decoded."""
+        decoded = segment.decoded
+        if decoded == self._decoded:
+            return
+        self._decoded = decoded
+        pieces = self._stimulus.weight_pieces(decoded)
+        tiles = len(decoded) * self._schedule.column_blocks
+        # Each token block has the same ones again.
+        self._tiles.load(pieces, tiles, count=segment.first_token == 0)
+        activation, _, first = self._before
+        self._before = (activation, 0, first)
+
     def _sums(self, segment: _Segment) -> NDArray[np.uint64]:
         """Return accumulator and, 32 bits above it, next.
 
@@ -386,7 +289,13 @@ class _Evaluation:
             segment.first_block * config.rows,
             (segment.first_block + segment.blocks) * config.rows,
         )
-        weights, activations = self._weights[rows], self._activations[tokens]
+        weights = padded(
+            self._stimulus.operands.weight[rows],
+            rows=segment.blocks * config.rows,
+            columns=schedule.column_blocks * config.columns,
+            fill=config.filling_weight,
+        )
+        activations = self._activations[tokens]
         given = None
         if config.lane == "fp16":
             given = _float_codes(weights, activations, schedule)
@@ -421,7 +330,7 @@ class _Evaluation:
         for place in (at, at + 1):
             words = (
                 self._activation_rows[activation[place]],
-                self._codes[tile[place], group, :, lane].view(np.uint8),
+                self._tiles.codes[tile[place], group, :, lane].view(np.uint8),
                 sums[group, place, lane, None].astype("<u4").view(np.uint8),
                 first[place, None],
             )
@@ -464,9 +373,12 @@ class _Evaluation:
     def lane_counts(self, *, high: bool = False) -> Counts:
         """Return the toggles of each net of each lane, or its steps at 1: shape (rows, nets)."""
         steps = self._schedule.steps if high else None
-        counted = np.sum(self._lane_counters, axis=0)[:, :, int(high)].swapaxes(1, 2)
-        rows = counted.reshape(-1, counted.shape[2])[: self._schedule.config.rows]
-        counts = self._lane.by_net(rows, steps)
+        rows, nets = self._schedule.config.rows, len(self._lane.netlist.names)
+        counts = np.empty((rows, nets), np.int64)
+        for group in range(self._groups):
+            counted = np.sum([c[group, :, int(high)] for c in self._lane_counters], axis=0)
+            lanes = counts[group * kernel.GROUP :][: kernel.GROUP]
+            lanes[:] = self._lane.by_net(counted.T, steps)[: len(lanes)]
         operands = self._shared.by_net(self._shared_counted(int(high)), steps)
         drivers = list(self._shared.netlist.outputs["operands"])
         counts[:, list(self._lane.netlist.inputs["operands"])] = operands[drivers]

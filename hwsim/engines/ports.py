@@ -1,7 +1,7 @@
 """What passes between an engine and its caller: what the ports are fed, and what they do."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +41,14 @@ class Stimulus:
     operands: Operands
     stalls: Stalls = field(default_factory=Stalls)
 
-    def weight_pieces(self) -> Iterator[Words]:
-        """Give the tiles of one token block, some at a time."""
-        return streams.weight_pieces(self.operands.weight, self.schedule)
+    def weight_pieces(self, row_blocks: range | None = None) -> Iterator[Words]:
+        """Give the tiles of one token block, or of some of its row blocks, some at a time."""
+        schedule, weight = self.schedule, self.operands.weight
+        if row_blocks is not None:
+            rows = schedule.config.rows
+            weight = weight[row_blocks.start * rows : row_blocks.stop * rows]
+            schedule = replace(schedule, out_features=len(weight))
+        return streams.weight_pieces(weight, schedule)
 
     def weights(self) -> Iterator[Words]:
         """Give what comes over the weight port, some at a time: all tiles for each token block."""

@@ -272,22 +272,22 @@ static inline uint32_t field(const uint8_t *row, int64_t bit, int64_t bits) {
   return byte >> bit % 8 & ((1 << bits) - 1);
 }
 
-INLINE static void pairs_of(const uint8_t *rows, int64_t stride, int64_t bits, int64_t places,
-                            int64_t start, int64_t end, uint32_t *pairs) {
+INLINE static void pairs_of(const uint8_t *rows, int64_t stride, int64_t lanes, int64_t bits,
+                            int64_t places, int64_t start, int64_t end, uint32_t *pairs) {
   for (int64_t row = start; row < end; row++)
     for (int64_t place = 0; place < places; place++) {
       const uint8_t *here = rows + row * stride;
-      uint32_t before = field(here - stride, place * bits, bits);
+      uint32_t before = field(here - lanes * stride, place * bits, bits);
       pairs[before << bits | field(here, place * bits, bits)]++;
     }
 }
 
-// Counts how often code b comes after code a at the same place of rows of `places` fields, at the
-// rows from `start` on, which is at least 1.
-void hwsim_pairs(const uint8_t *rows, int64_t stride, int64_t bits, int64_t places, int64_t start,
-                 int64_t end, uint32_t *pairs) {
+// Counts how often code b comes after code a at the same place of rows of `places` fields, which
+// the lanes have by turns; at the rows from `start` on, which is no less than `lanes`.
+void hwsim_pairs(const uint8_t *rows, int64_t stride, int64_t lanes, int64_t bits, int64_t places,
+                 int64_t start, int64_t end, uint32_t *pairs) {
   if (bits == 8)  // all that is known helps
-    pairs_of(rows, stride, 8, places, start, end, pairs);
+    pairs_of(rows, stride, lanes, 8, places, start, end, pairs);
   else
-    pairs_of(rows, stride, bits, places, start, end, pairs);
+    pairs_of(rows, stride, lanes, bits, places, start, end, pairs);
 }

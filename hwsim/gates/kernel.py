@@ -291,6 +291,6 @@ def build(shared: Code, lane: Code, *, columns: int, high: bool) -> ctypes.CDLL:
     library.hwsim_exact.restype = None
     library.hwsim_replace.argtypes = [pointer, count, count]
     library.hwsim_replace.restype = None
-    library.hwsim_pairs.argtypes = [pointer, count, count, count, count, count, pointer]
+    library.hwsim_pairs.argtypes = [pointer, *[count] * 6, pointer]
     library.hwsim_pairs.restype = None
     return library

@@ -1,6 +1,7 @@
 """`Netlist`: a component mapped to standard cells."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,7 +46,7 @@ class NetlistError(RuntimeError):
     """A netlist is not what the gate-level engine can evaluate."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Gate:
     """One cell and its nets; of a register the clock is left out.
 
@@ -213,7 +214,17 @@ def synthesize(design: str, top: str, library: Library) -> Netlist:
         return folder / "netlist.json"
 
     file = cached("netlist", ".json", (script, design, library.liberty), make)
-    return _Reader(json.loads(file.read_text())["modules"][top], top, library).netlist()
+    with file.open() as text:
+        module = json.load(text, object_hook=_only_what_is_read)["modules"][top]
+    return _Reader(module, top, library).netlist()
+
+
+def _only_what_is_read(about: dict[str, Any]) -> Any:
+    """Return what matters of a cell, or a name: else those of a large lane take a lot of memory."""
+    if "connections" in about:
+        pins = about["connections"]
+        return sys.intern(about["type"]), {sys.intern(pin): bits[0] for pin, bits in pins.items()}
+    return about["bits"] if "hide_name" in about else about
 
 
 class _Reader:
@@ -227,8 +238,7 @@ class _Reader:
         self._names = ["zero", "one"]
 
     def netlist(self) -> Netlist:
-        for name, about in self._module["netnames"].items():
-            bits = about["bits"]
+        for name, bits in self._module["netnames"].items():
             for place, bit in enumerate(bits):
                 if bit not in self._nets:
                     self._nets[bit] = len(self._names)
@@ -248,13 +258,12 @@ class _Reader:
         )
 
     def _gates(self) -> Iterator[Gate]:
-        for name, instance in self._module["cells"].items():
-            cell = self._library.cells.get(instance["type"])
+        for name, (kind, pins) in self._module["cells"].items():
+            cell = self._library.cells.get(kind)
             if cell is None:
-                raise NetlistError(f"{self._top}: {name} is a {instance['type']}, not a cell")
-            pins = {pin: self._nets[bits[0]] for pin, bits in instance["connections"].items()}
-            inputs = tuple(pins[pin] for pin in cell.inputs)
-            yield Gate(name, cell, inputs, pins[cell.output])
+                raise NetlistError(f"{self._top}: {name} is a {kind}, not a cell")
+            inputs = tuple(self._nets[pins[pin]] for pin in cell.inputs)
+            yield Gate(name, cell, inputs, self._nets[pins[cell.output]])
 
 
 def _in_order(drivers: Mapping[int, Gate], roots: list[int]) -> Iterator[Gate]:

@@ -16,7 +16,7 @@ from hwsim.config import ArrayConfig, preset
 from hwsim.engines import HardwareFault, Run, gates, run, schedule_of
 from hwsim.engines.stalls import Stalls
 from hwsim.errors import InputError
-from hwsim.gates import export
+from hwsim.gates import decoding, export
 from hwsim.gates.designs import Netlists, netlists
 from hwsim.gates.library import load
 from hwsim.gates.netlist import Netlist
@@ -151,19 +151,24 @@ def test_toggles_are_those_of_one_gate_after_the_other(
 
 
 @LANES
-def test_counts_do_not_depend_on_how_steps_are_cut(
-    config: ArrayConfig, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("steps", "held", "piece"), [(1, 1 << 20, 1 << 20), (1 << 20, 400, 1 << 20), (50, 1, 1)]
+)
+def test_counts_do_not_depend_on_how_steps_and_weights_are_cut(
+    config: ArrayConfig, steps: int, held: int, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer = layer_for(config, (20, 23, 17))
     whole = run(layer, config, engine="gates", high=True)
-    monkeypatch.setattr(gates, "_SEGMENT_STEPS", 1)
-    for module in (gates, parallel):
+    monkeypatch.setattr(gates, "_SEGMENT_STEPS", steps)
+    monkeypatch.setattr(decoding, "_HELD_BYTES", held)
+    monkeypatch.setattr(streams, "PIECE", piece)
+    for module in (gates, decoding, parallel):
         monkeypatch.setattr(module, "processors", lambda: 3)
     cut = run(layer, config, engine="gates", high=True)
     assert np.array_equal(whole.outputs, cut.outputs, equal_nan=True)
     assert whole.gates is not None
     assert cut.gates is not None
-    for counts in ("lane", "lane_high", "shared", "decoder"):
+    for counts in ("lane", "lane_high", "shared", "decoder", "recoder"):
         assert np.array_equal(getattr(whole.gates, counts), getattr(cut.gates, counts))
 
 
