@@ -60,7 +60,7 @@ class Tiles:
 
     def most(self, column_blocks: int) -> int:
         """Return how many row blocks may be here at once."""
-        return max(1, _HELD_BYTES // (column_blocks * self.codes[0].nbytes))
+        return max(1, _HELD_BYTES // (column_blocks * self._zeros(1).nbytes))
 
     def load(self, pieces: Iterable[Words], tiles: int, *, count: bool) -> None:
         """Put tiles in the place of those that are here.
