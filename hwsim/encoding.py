@@ -25,7 +25,7 @@ class Encoding:
     base
         Of the number that a byte is.
     digits_of
-        Turns trits into digits, the first of a byte the lowest.
+        Writes the digits of trits; the first of a byte is its lowest.
     trits_of
         For each of the 256 codes, its trits; illegal ones hold zeros.
     illegal
@@ -34,14 +34,9 @@ class Encoding:
 
     trits_per_byte: int
     base: int
-    digits_of: Callable[[Trits], Bytes]
+    digits_of: Callable[[Trits, Bytes], object]
     trits_of: Trits
     illegal: NDArray[np.bool_]
-
-    @property
-    def zero(self) -> int:
-        """The digit of a zero trit."""
-        return int(self.digits_of(np.zeros((), np.int8)))
 
     def row_bytes(self, trits: int) -> int:
         """Return the bytes that a row of `trits` takes."""
@@ -60,16 +55,20 @@ class Encoding:
         Bytes
             uint8, shape (..., ceil(n / trits_per_byte)).
         """
-        shape = *trits.shape[:-1], self.row_bytes(trits.shape[-1])
-        digits = np.full((*shape[:-1], shape[-1] * self.trits_per_byte), self.zero, np.uint8)
-        digits[..., : trits.shape[-1]] = self.digits_of(trits)
-        digits = digits.reshape(-1, self.trits_per_byte)
-        # Horner's rule on bytes: as numbers of 64 bits the digits of a layer would fill the memory.
-        packed = digits[:, -1].copy()
-        for place in range(self.trits_per_byte - 1)[::-1]:
-            packed *= np.uint8(self.base)
-            packed += digits[:, place]
-        return packed.reshape(shape)
+        per_byte, count = self.trits_per_byte, trits.shape[-1]
+        packed = np.empty((*trits.shape[:-1], self.row_bytes(count)), np.uint8)
+        # A digit a byte, and what the last load reads beyond them.
+        digits = np.empty(packed.size * per_byte + 8, np.uint8)
+        rows = digits[:-8].reshape(*packed.shape[:-1], -1)
+        self.digits_of(trits, rows[..., :count])
+        self.digits_of(np.zeros((), np.int8), rows[..., count:])
+        # Where the factors run against the digits, one byte of the product is the sum of all of
+        # them; so are parts of it the bytes below, which therefore never carry.
+        loads = np.ndarray(packed.size, "<u8", digits, strides=(per_byte,))
+        factor = sum(self.base ** (per_byte - 1 - byte) << 8 * byte for byte in range(per_byte))
+        sums = (loads * np.uint64(factor)).astype("<u8", copy=False).view(np.uint8)
+        packed.ravel()[:] = sums[per_byte - 1 :: 8]
+        return packed
 
     def unpack(self, packed: Bytes) -> Trits:
         """Unpack rows of bytes, fill included; an illegal code is taken as zeros, as in hardware.
@@ -98,7 +97,7 @@ def _make_1bit() -> Encoding:
     return Encoding(
         trits_per_byte=TRITS_PER_BYTE["1bit"],
         base=2,
-        digits_of=lambda trits: (trits < 0).astype(np.uint8),
+        digits_of=lambda trits, digits: np.less(trits, 0, out=digits.view(np.bool_)),
         trits_of=(1 - 2 * _bits(1)).astype(np.int8),
         illegal=np.zeros(256, bool),
     )
@@ -109,7 +108,7 @@ def _make_2bit() -> Encoding:
     return Encoding(
         trits_per_byte=TRITS_PER_BYTE["2bit"],
         base=4,
-        digits_of=lambda trits: (trits & 3).astype(np.uint8),
+        digits_of=lambda trits, digits: np.bitwise_and(trits, 3, out=digits.view(np.int8)),
         trits_of=np.array([0, 1, 0, -1], np.int8)[codes],
         illegal=(codes == 0b10).any(axis=1),
     )
@@ -122,7 +121,7 @@ def _make_base3() -> Encoding:
     return Encoding(
         trits_per_byte=TRITS_PER_BYTE["base3"],
         base=3,
-        digits_of=lambda trits: (trits + 1).astype(np.uint8),
+        digits_of=lambda trits, digits: np.add(trits, 1, out=digits.view(np.int8)),
         trits_of=np.where(legal[:, None], trits, 0).astype(np.int8),
         illegal=~legal,
     )

@@ -2,8 +2,7 @@
 
 import os
 import signal
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import cache, partial
 from typing import Any, TypeVar
@@ -34,26 +33,6 @@ def side_by_side(work: Callable[[int, int], T], count: int) -> list[T]:
     size = max(1, -(-count // (4 * processors())))
     pieces = [(start, min(start + size, count)) for start in range(0, count, size)]
     return list(_threads(os.getpid()).map(lambda piece: work(*piece), pieces))
-
-
-def ahead(work: Callable[..., T], items: Iterable[tuple[Any, ...]]) -> Iterator[T]:
-    """Give what becomes of each item, in order; the next ones are made meanwhile, in threads.
-
-    Parameters
-    ----------
-    work
-        Gets an item as its arguments; should leave the interpreter alone.
-    items
-        In order.
-    """
-    submit = _threads(os.getpid()).submit
-    futures: deque[Future[T]] = deque()
-    for item in items:
-        futures.append(submit(work, *item))
-        if len(futures) > processors():
-            yield futures.popleft().result()
-    while futures:
-        yield futures.popleft().result()
 
 
 class Processes(ProcessPoolExecutor):

@@ -8,7 +8,6 @@ Streams come, and go, in pieces of a few MB: memory does not grow with the layer
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 
 from hwsim.config import ArrayConfig
 from hwsim.encoding import ENCODINGS
-from hwsim.parallel import ahead
 from hwsim.schedule import Schedule
 
 Words = NDArray[np.uint8]
@@ -33,15 +31,12 @@ def weight_pieces(weight: NDArray[np.generic], schedule: Schedule) -> Iterator[W
     # Whole row blocks; if not even one fits, a part of it.
     height = max(1, tiles // schedule.column_blocks) * rows
     width = min(tiles, schedule.column_blocks) * columns
-
-    def words(row: int, column: int) -> Words:
-        part = weight[row : row + height, column : column + width]
-        out_features, in_features = part.shape
-        shape = replace(schedule, out_features=out_features, in_features=in_features)
-        return weight_words(part, shape)
-
-    places = range(0, schedule.out_features, height), range(0, schedule.in_features, width)
-    return ahead(words, product(*places))
+    for row in range(0, schedule.out_features, height):
+        for column in range(0, schedule.in_features, width):
+            part = weight[row : row + height, column : column + width]
+            out_features, in_features = part.shape
+            shape = replace(schedule, out_features=out_features, in_features=in_features)
+            yield weight_words(part, shape)
 
 
 def activation_pieces(activation: NDArray[np.generic], schedule: Schedule) -> Iterator[Words]:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from hwsim.bench import PAGE_FILES, Comparison, Measurement
+from hwsim.bench import LEAST_S, PAGE_FILES, Comparison, Measurement
 from hwsim.files import make_folder, write_atomically
 
 COLUMNS = ("simulator", "build s", "cycles/s", "ratio", "M MAC/s", "ratio", "s", "spread", "MB")
 SPREAD = "s: of a run; spread: slowest run over fastest; MB: peak memory of the process"
 _LESS = (
-    "Slow ones run fewer rows of the layer, netlists one lane: what is compared is work per second."
+    "Slow ones run fewer rows of the layer, netlists one lane; what takes less than "
+    f"{LEAST_S} s is repeated for so long. What is compared is work per second."
 )
 _MODEL = """\
 The data are those of one block, seeded, which is run as often as the model has blocks."""

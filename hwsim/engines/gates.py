@@ -26,7 +26,7 @@ from hwsim.operands import float_sums
 from hwsim.parallel import processors, side_by_side
 from hwsim.predict import predict_cycles
 from hwsim.schedule import Schedule
-from hwsim.streams import as_sent, padded
+from hwsim.streams import Words, as_sent, padded
 
 Array = NDArray[Any]
 
@@ -84,7 +84,7 @@ def run(
         weight_words=schedule.weight_words,
         activation_words=schedule.activation_words,
         error=tiles.illegal,
-        engine_s=finished - started,
+        engine_s=finished - started - evaluation.input_s,
         fault=fault,
         gates=GateActivity(
             config=schedule.config,
@@ -170,6 +170,7 @@ class _Evaluation:
         self._library = code.library
         self._tiles = tiles
         self._decoded = range(0)
+        self.input_s = 0.0
         self._shared, self._lane = code.shared, code.lane
         columns = schedule.column_blocks * config.columns
         self._activations = padded(
@@ -265,12 +266,22 @@ class _Evaluation:
         if decoded == self._decoded:
             return
         self._decoded = decoded
-        pieces = self._stimulus.weight_pieces(decoded)
+        pieces = self._timed(self._stimulus.weight_pieces(decoded))
         tiles = len(decoded) * self._schedule.column_blocks
         # Each token block has the same ones again.
         self._tiles.load(pieces, tiles, count=segment.first_token == 0)
         activation, _, first = self._before
         self._before = (activation, 0, first)
+
+    def _timed(self, pieces: Iterator[Words]) -> Iterator[Words]:
+        """Give pieces of input, and add up how long they are waited for."""
+        while True:
+            started = time.perf_counter()
+            piece = next(pieces, None)
+            self.input_s += time.perf_counter() - started
+            if piece is None:
+                return
+            yield piece
 
     def _sums(self, segment: _Segment) -> NDArray[np.uint64]:
         """Return accumulator and, 32 bits above it, next.

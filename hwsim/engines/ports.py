@@ -87,7 +87,7 @@ class Observed:
     error
         Whether the error flag was raised.
     engine_s
-        Seconds of simulation, without compilation.
+        Seconds of simulation, without compilation and input.
     fault
         What an engine that checks every step found wrong; empty if nothing.
     gates

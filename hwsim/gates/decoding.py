@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hwsim.parallel import processors, side_by_side
 from hwsim.streams import Words
 
 Array = NDArray[Any]
+Table = NDArray[np.uint32]
 
 _BYTE = 8
 
@@ -49,12 +51,11 @@ class Tiles:
     def __init__(self, config: ArrayConfig, gates: Netlists, library: ctypes.CDLL) -> None:
         self._config = config
         self._library = library
-        self._weights, self._is_illegal = map(gates.decoder.table, ("weights", "illegal"))
+        self._weights, self._is_illegal, self._picks = _tables(gates)
         self.decoder = Pairs(library, gates.decoder)
         self.recoder: Pairs | None = None
         if gates.recoder is not None:
             self.recoder = Pairs(library, gates.recoder, lanes=config.rows)
-            self._picks = gates.recoder.table("recoded")
         self.codes = self._zeros(1)
         self.illegal = False
 
@@ -113,7 +114,7 @@ class Tiles:
         self,
         rows: Array,
         into: NDArray[np.uint64],
-        table: NDArray[np.uint32],
+        table: Table,
         fields: tuple[int, int, int],
         used: int,
         *,
@@ -145,6 +146,14 @@ class Tiles:
         groups = -(-self._config.rows // kernel.GROUP)
         words = -(-self._config.tile_row_bits // 64)
         return np.zeros((tiles, groups, words, kernel.GROUP), np.uint64)
+
+
+@lru_cache(16)
+def _tables(gates: Netlists) -> tuple[Table, Table, Table]:
+    """Return what decoders make of each byte, whether it is no code, and what recoders make."""
+    weights, illegal = map(gates.decoder.table, ("weights", "illegal"))
+    none = np.zeros(0, np.uint32)
+    return weights, illegal, none if gates.recoder is None else gates.recoder.table("recoded")
 
 
 class Pairs:

@@ -136,12 +136,19 @@ class Code:
             Of the run, if steps at 1 were counted: what is held as its inverse has the others.
         """
         counts = np.zeros((*counters.shape[:-1], len(self.netlist.names)), np.int64)
-        counts[..., list(self.counters)] = counters[..., list(self.counters.values())]
+        nets, places = self._counted
+        counts[..., nets] = counters[..., places]
         if steps is not None:
             counts[..., ONE] = steps
             inverse = [net for net in self.counters if self._held[net][1]]
             counts[..., inverse] = steps - counts[..., inverse]
         return counts
+
+    @cached_property
+    def _counted(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The nets that are counted, and where."""
+        nets, places = zip(*self.counters.items(), strict=True) if self.counters else ((), ())
+        return np.array(nets, np.intp), np.array(places, np.intp)
 
     @property
     def counter_count(self) -> int:

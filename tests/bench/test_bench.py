@@ -236,3 +236,10 @@ def test_no_output_takes_the_place_of_an_input_or_of_another_output(tmp_path: Pa
         assert done.returncode == 2
         assert done.stderr.endswith("is read or written already; outputs need files of their own\n")
     assert model.read_text() == before
+
+
+def test_a_short_run_is_repeated_and_its_mean_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([0.05, 0.15, 0.1, 9.0])
+    monkeypatch.setattr(bench, "_prepared", [lambda: Work(next(seconds), 40, 7)], raising=False)
+    assert bench._run(1) == Work(pytest.approx(0.1), 40, 7)
+    assert bench._run(1).seconds == 9
