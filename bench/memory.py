@@ -29,13 +29,13 @@ ENGINES = {
     "rtl": ("rtl", {}),
     "pysim": ("pysim", {}),
 }
-SLOW = ("pysim",)
-"""Engines that would take hours: one token of the widest layer alone."""
-STOPPED = ("pysim", "rtl")
-"""Engines that are stopped after some minutes."""
 TOKENS = (1, 8)
 BASELINES = ("int8", "fp16")
-"""That engines are run on, too, with the widest layer."""
+"""Lanes that engines are run with, too, for one token of the widest layer."""
+SLOW = ("pysim",)
+"""Engines that would take hours: one token of the widest layer alone, and no baselines."""
+STOPPED = ("pysim", "rtl")
+"""Engines that are stopped after some minutes."""
 BYTES = {"fp16": 2}
 """That a weight takes, if not one."""
 
@@ -99,10 +99,11 @@ def cases(layer: str, engines: list[str]) -> Iterator[Case]:
     for name, shape in layers():
         if name.startswith(layer):
             for tokens in TOKENS:
+                least = tokens == TOKENS[0] and shape == LLAMA_3_70B[0]
                 for engine in engines:
-                    if engine not in SLOW or (tokens == 1 and shape == LLAMA_3_70B[0]):
+                    if least or engine not in SLOW:
                         yield Case(name, shape, tokens, engine, "carry-fold")
-                    if engine not in SLOW and shape == LLAMA_3_70B[0]:
+                    if least and engine not in SLOW:
                         yield from (Case(name, shape, tokens, engine, lane) for lane in BASELINES)
 
 

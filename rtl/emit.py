@@ -1,6 +1,8 @@
 """From a configuration to the text of its design."""
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from amaranth.back import rtlil
@@ -56,11 +58,28 @@ def emit_lanes(config: ArrayConfig) -> Design:
 
 def _joined(config: ArrayConfig, whole: Mapping[str, wiring.Component]) -> str:
     lane = LANES[config.lane]
-    parts = {**lane.parts(config), LANE_MODULE: lane(config), **whole}
-    texts: list[str] = [
-        rtlil.convert(part, name=name, platform=Emission(), emit_src=False)
-        for name, part in parts.items()
-    ]
-    # Each is marked as the top of its own text; in the joined one only the last is.
+    return joined({**lane.parts(config), LANE_MODULE: lane(config), **whole})
+
+
+def joined(modules: Mapping[str, wiring.Component]) -> str:
+    """Return modules, by name, as RTLIL; the last one is the top, with instances of the others."""
+    with _no_collection():
+        texts: list[str] = [
+            rtlil.convert(module, name=name, platform=Emission(), emit_src=False)
+            for name, module in modules.items()
+        ]
+    # Each is marked as the top of its own text.
     *others, top = texts
     return "".join(text.replace("attribute \\top 1\n", "") for text in others) + top
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Leave garbage alone: Amaranth makes objects by the million, and to search them takes long."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from amaranth.back import rtlil
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -13,8 +12,8 @@ from hwsim.config import ArrayConfig
 from hwsim.gates.library import load
 from hwsim.gates.netlist import Netlist, synthesize
 from hwsim.rtl.decoder import DECODERS
+from hwsim.rtl.emit import joined
 from hwsim.rtl.lanes import LANE_MODULE, LANES, RECODER_MODULE, Lane, Recoder
-from hwsim.rtl.platform import Emission
 
 LANE_PORTS = ("operands", "weights", "accumulator", "first")
 """Inputs of a lane, in the order in which they are evaluated."""
@@ -125,9 +124,4 @@ def _netlists(config: ArrayConfig) -> Netlists:
 
 def _synthesize(component: Any, name: str, **parts: Any) -> Netlist:
     """Map a component; `parts` are the modules that it has instances of."""
-    texts = [
-        rtlil.convert(part, name=part_name, platform=Emission(), emit_src=False)
-        for part_name, part in (*parts.items(), (name, component))
-    ]
-    design = "".join(text.replace("attribute \\top 1\n", "") for text in texts)
-    return synthesize(design, name, load())
+    return synthesize(joined({**parts, name: component}), name, load())

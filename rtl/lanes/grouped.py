@@ -1,8 +1,8 @@
 """`GroupedLane`: sums of neighbouring activations, made once for all lanes."""
 
-from itertools import product
+from itertools import product, zip_longest
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Value, signed
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 
@@ -93,10 +93,7 @@ class GroupedLane(Lane):
         terms = []
         for place in range(config.tree_inputs):
             sums, pick = self.operands[place], self.weights[place]
-            choices = Array(sums[name] for name in sums.shape().members)
-            widest = max(len(choice) for choice in choices)
-            picked = Signal(signed(widest), name=f"picked_{place}")
-            m.d.comb += picked.eq(choices[pick.index])
+            picked = _chosen([sums[name] for name in sums.shape().members], pick.index)
             # The first group owes the sign of the root, so it alone is negated, but for a carry.
             kind = Signed if place else Completed
             if not place:
@@ -108,6 +105,15 @@ class GroupedLane(Lane):
         sum_so_far = Mux(self.first, 0, self.accumulator.as_signed())
         m.d.comb += self.next.eq(sum_so_far + total + carry)
         return m
+
+
+def _chosen(choices: list[Value], index: Value) -> Value:
+    """Return one of some numbers, by multiplexers of two: half as much text as comparisons."""
+    for bit in index:
+        # Where there is none for an index, it never comes.
+        pairs = zip_longest(choices[::2], choices[1::2], fillvalue=choices[-1])
+        choices = [Mux(bit, high, low).as_signed() for low, high in pairs]
+    return choices[0]
 
 
 def _pick_table(group: int) -> list[int]:
