@@ -55,6 +55,8 @@ app.add_typer(tables.app, name="tables")
 
 def main() -> None:
     """Run the command line: exit codes 0 done, 1 check failed, 2 bad input, 130 interrupted."""
+    if sys.stdout is None:  # closed by the caller, which libraries do not expect
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()

@@ -177,6 +177,16 @@ def test_a_whole_model_is_run_side_by_side_and_kept(folder: Path) -> None:
     assert "outputs equal numpy" in hwsim("simulate", *options, folder=folder).stdout
 
 
+def test_a_folder_in_the_place_of_results_is_refused_before_the_runs(folder: Path) -> None:
+    (folder / "taken/layers.parquet").mkdir(parents=True)
+    done = hwsim(
+        "simulate", "--model", "t.safetensors", "--results", "taken", folder=folder, code=2
+    )
+    assert done.stderr == "hwsim: taken/layers.parquet: cannot be written: Is a directory\n"
+    assert done.stdout == ""
+    assert not (folder / "taken/results.json").exists()
+
+
 def test_no_output_of_a_model_takes_the_place_of_an_input(folder: Path) -> None:
     (folder / "array.toml").write_text("rows = 3\n")
     before = (folder / "t.safetensors").read_bytes()

@@ -1,3 +1,4 @@
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -52,6 +53,14 @@ def test_a_wrong_answer_is_exit_code_1() -> None:
 
 def test_the_version() -> None:
     assert hwsim("--version").stdout == f"hwsim {metadata.version('hwsim')}\n"
+
+
+def test_a_closed_stdout_is_no_error() -> None:
+    command = " ".join(map(shlex.quote, [*HWSIM, "tables", "show"]))
+    done = subprocess.run(
+        ["sh", "-c", f"{command} >&-"], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
