@@ -63,7 +63,7 @@ def _joined(config: ArrayConfig, whole: Mapping[str, wiring.Component]) -> str:
 
 def joined(modules: Mapping[str, wiring.Component]) -> str:
     """Return modules, by name, as RTLIL; the last one is the top, with instances of the others."""
-    with _no_collection():
+    with _rare_collection():
         texts: list[str] = [
             rtlil.convert(module, name=name, platform=Emission(), emit_src=False)
             for name, module in modules.items()
@@ -74,12 +74,11 @@ def joined(modules: Mapping[str, wiring.Component]) -> str:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Leave garbage alone: Amaranth makes objects by the million, and to search them takes long."""
-    was_enabled = gc.isenabled()
-    gc.disable()
+def _rare_collection() -> Iterator[None]:
+    """Search for garbage now and then: Amaranth makes millions of objects, most of which stay."""
+    usual = gc.get_threshold()
+    gc.set_threshold(100_000)
     try:
         yield
     finally:
-        if was_enabled:
-            gc.enable()
+        gc.set_threshold(*usual)
