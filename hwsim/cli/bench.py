@@ -1,5 +1,6 @@
 """``hwsim bench``: the engines beside other simulators, on the same layer."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -72,6 +73,7 @@ def bench(
     if json_file not in (None, "-"):
         written.append(json_file)
     distinct_files(written, [] if model is None else [model])
+    check_outputs(*filter(os.path.exists, written))
 
     if model is not None:
         refuse_changed(

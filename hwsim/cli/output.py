@@ -19,7 +19,7 @@ JsonFile = Annotated[
 
 
 def distinct_files(outputs: Sequence[str], inputs: Sequence[str]) -> None:
-    """Refuse to write over what is read, to write one file twice, or to write over a folder.
+    """Refuse to write over what is read, or to write one file twice.
 
     Raises
     ------
@@ -31,8 +31,6 @@ def distinct_files(outputs: Sequence[str], inputs: Sequence[str]) -> None:
         path = os.path.realpath(name)
         if path in seen and (os.path.isfile(path) or not os.path.exists(path)):
             raise InputError(f"{name}: is read or written already; outputs need files of their own")
-        if os.path.isdir(path):
-            check_writable(name)
         seen.append(path)
 
 

@@ -1,6 +1,7 @@
 """``hwsim simulate``: run one layer on an array."""
 
 import json
+import os
 import sys
 import time
 from enum import StrEnum
@@ -174,6 +175,7 @@ def simulate(
         if json_file not in (None, "-"):
             written.append(json_file)
         distinct_files(written, [model])
+        check_outputs(*filter(os.path.exists, written))
 
         simulate_model(
             model,
