@@ -27,11 +27,28 @@ SMALL = ArrayConfig(
     max_in_features=16,
 )
 SHAPES = [(1, 1, 1), (3, 4, 2), (7, 11, 5), (4, 16, 1), (6, 3, 8), (2, 9, 3)]
-SHAPES += [(50, 5, 3), (7, 16, 23)]
+SHAPES += [(50, 5, 3), (7, 16, 23), (3, 16, 12)]
 
 
 def numbers(words: np.ndarray) -> Iterator[int]:
     return (int.from_bytes(word.tobytes(), "little") for word in words)
+
+
+def filled(layer: Layer, schedule: Schedule) -> tuple[list[int], list[int]]:
+    """Return words of weights, of one token block, and of activations; what fills them is no zero.
+
+    No result may depend on it: hardware makes the zeros that it needs.
+    """
+    config, rng = schedule.config, np.random.default_rng(layer.tokens)
+    operands = operands_of(layer, config)
+    shape = schedule.row_blocks * config.rows, schedule.column_blocks * config.columns
+    weight = rng.choice(np.array([-1, 1], np.int8), shape)
+    weight[: layer.out_features, : layer.in_features] = operands.weight
+    bus = config.activation_bus_bits // 8
+    activation = rng.integers(1, 256, (layer.tokens, -(-layer.in_features // bus) * bus), np.uint8)
+    activation[:, : layer.in_features] = operands.activation.view(np.uint8)
+    tiles = streams.weight_words(weight, schedule)
+    return list(numbers(tiles)), list(numbers(streams.activation_words(activation, schedule)))
 
 
 async def give(
@@ -44,11 +61,10 @@ async def give(
         in_features=layer.in_features,
         tokens=layer.tokens,
     )
-    operands = operands_of(layer, config)
-    tiles = list(numbers(streams.weight_words(operands.weight, schedule)))
+    tiles, activations = filled(layer, schedule)
     queues = {
         "weight": [tiles[at % len(tiles)] for at in range(schedule.weight_words)],
-        "activation": list(numbers(streams.activation_words(operands.activation, schedule))),
+        "activation": activations,
     }
     ports = {"weight": core.weights, "activation": core.activations}
     sums = reference(layer).astype(np.int32)
@@ -135,6 +151,69 @@ def run_layers(config: ArrayConfig, stalls: Stalls, shapes: list[tuple[int, int,
 @pytest.mark.parametrize("stalls", [Stalls(), Stalls(0.5, 1), Stalls(0.8, 2)], ids=str)
 def test_layers_of_all_shapes_one_after_the_other(stalls: Stalls) -> None:
     assert run_layers(SMALL, stalls, SHAPES) == len(SHAPES)
+
+
+def test_a_layer_of_many_token_blocks() -> None:
+    """Enough that upper bits of its counts change: those of tokens, and those of steps."""
+    assert run_layers(SMALL, Stalls(), [(2, 9, 174)]) == 1
+
+
+def test_while_a_port_waits_its_cause_is_counted() -> None:
+    core = Core(SMALL)
+    ports = {
+        "weight": core.weights.valid,
+        "activation": core.activations.valid,
+        "result": core.results.ready,
+    }
+    waits = [
+        ("weight", "fill_drain"),  # there was no step yet
+        ("weight", "weight_stall"),
+        ("activation", "activation_stall"),
+        ("result", "result_stall"),
+    ]
+    checked = 0
+
+    async def bench(ctx: SimulatorContext) -> None:
+        nonlocal checked
+        ctx.set(core.weights.payload, 0x5555)
+        ctx.set(core.command.payload.as_value(), sum(1 << 32 * place for place in range(5)))
+        ctx.set(core.command.payload.tokens, 1 << 16)
+
+        def counts() -> dict[str, int]:
+            return {cause: ctx.get(getattr(core.cycles, cause)) for cause in ("total", *CAUSES)}
+
+        async def rest(waiting: str | None) -> None:
+            """Go on without a port until nothing moves; what it offers stays until it is taken."""
+            for name, port in ports.items():
+                if name != waiting:
+                    ctx.set(port, 1)
+            for _ in range(60):
+                taken = {
+                    "weight": ctx.get(core.weights.ready),
+                    "activation": ctx.get(core.activations.ready),
+                    "result": 1,
+                }
+                await ctx.tick()
+                if waiting and taken[waiting]:
+                    ctx.set(ports[waiting], 0)
+
+        ctx.set(core.command.valid, 1)
+        await ctx.tick()
+        ctx.set(core.command.valid, 0)
+        for port, cause in waits:
+            await rest(port)
+            before = counts()
+            for waited in range(65, 65 * 9, 65):
+                for _ in range(65):
+                    await ctx.tick()
+                grown = {name: count - before[name] for name, count in counts().items()}
+                assert grown == dict.fromkeys(grown, 0) | {"total": waited, cause: waited}
+                checked += 1
+            await rest(None)
+        assert ctx.get(core.busy)
+
+    simulate(core, bench)
+    assert checked == 4 * 8
 
 
 def test_steps_follow_each_other_where_a_tile_is_one_word() -> None:

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
 
+from amaranth.hdl import Signal
 from amaranth.sim import SimulatorContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -131,6 +132,62 @@ def fixed() -> Repacker:
     return Repacker(item_bits=BITS, i_items=3, o_items=2, max_length=13)
 
 
+async def pass_packets(
+    ctx: SimulatorContext, dut: Repacker, length: int, gap: int, cycles: int | None = None
+) -> None:
+    """Start, send three packets, a word every `gap` cycles at most; check what leaves.
+
+    With `cycles`, stop in the midst of it.
+    """
+    packets = [[(17 * n + 29 * p + 1) % 256 for n in range(length)] for p in range(3)]
+    queue = []
+    for packet in packets:
+        filled = packet + [0xEE] * (-length % 3)
+        queue += [(filled[at : at + 3], at + 3 >= length) for at in range(0, length, 3)]
+    wanted = []
+    for packet in packets:
+        filled = packet + [0] * (-length % 2)
+        wanted += [(filled[at : at + 2], at + 2 >= length) for at in range(0, length, 2)]
+    ctx.set(dut.length, length)
+    await ctx.tick()
+    ctx.set(dut.start, 1)
+    await ctx.tick()
+    ctx.set(dut.start, 0)
+    left = 0
+    arrived = [0] * 5  # items, now and in the cycles before
+    offering = False
+    for cycle in range(cycles or 12 * (len(queue) + 3)):
+        offering = bool(queue) and (offering or cycle % gap == 0)
+        ctx.set(dut.i.valid, offering)
+        if queue:
+            items, last = queue[0]
+            number = sum(item << BITS * place for place, item in enumerate(items))
+            ctx.set(dut.i.payload, number)
+        # A word leaves when it is there, whole or the end of its packet: not before the
+        # fourth cycle, and in that one if no word waited in the queue.
+        packet, sent = divmod(left, -(-length // 2))
+        needed = packet * length + min(length, 2 * sent + 2)
+        there = ctx.get(dut.o.valid)
+        assert not there or arrived[3] >= needed
+        assert there or gap == 1 or arrived[3] < needed
+        if there:
+            items, ends = wanted[left]
+            number = ctx.get(dut.o.payload)
+            assert [number >> BITS * place & 0xFF for place in range(2)] == items
+            assert ctx.get(dut.o_last) == ends
+            assert not ends or ctx.get(dut.o_mark) == (packet & 1)
+            left += 1
+        arrived[1:] = arrived[:-1]
+        if offering and ctx.get(dut.i.ready):
+            assert ctx.get(dut.i_last) == last
+            ctx.set(dut.i_mark, arrived[0] // length & 1)
+            arrived[0] += min(3, length - arrived[0] % length)
+            queue.pop(0)
+            offering = False
+        await ctx.tick()
+    assert cycles or (left == len(wanted) and not queue)
+
+
 def test_packets_of_all_lengths() -> None:
     """One component, restarted for every length, with and without gaps."""
     dut = fixed()
@@ -138,56 +195,32 @@ def test_packets_of_all_lengths() -> None:
 
     async def bench(ctx: SimulatorContext) -> None:
         nonlocal checked
-        for length, gap in product(range(1, 14), (1, 3)):
-            packets = [[(17 * n + 29 * p + 1) % 256 for n in range(length)] for p in range(3)]
-            queue = []
-            for packet in packets:
-                filled = packet + [0xEE] * (-length % 3)
-                queue += [(filled[at : at + 3], at + 3 >= length) for at in range(0, length, 3)]
-            wanted = []
-            for packet in packets:
-                filled = packet + [0] * (-length % 2)
-                wanted += [(filled[at : at + 2], at + 2 >= length) for at in range(0, length, 2)]
-            ctx.set(dut.length, length)
-            await ctx.tick()
-            ctx.set(dut.start, 1)
-            await ctx.tick()
-            ctx.set(dut.start, 0)
-            left = 0
-            arrived = [0] * 5  # items, now and in the cycles before
-            offering = False
-            for cycle in range(12 * (len(queue) + 3)):
-                offering = bool(queue) and (offering or cycle % gap == 0)
-                ctx.set(dut.i.valid, offering)
-                if queue:
-                    items, last = queue[0]
-                    number = sum(item << BITS * place for place, item in enumerate(items))
-                    ctx.set(dut.i.payload, number)
-                # A word leaves when it is there, whole or the end of its packet: not before the
-                # fourth cycle, and in that one if no word waited in the queue.
-                packet, sent = divmod(left, -(-length // 2))
-                needed = packet * length + min(length, 2 * sent + 2)
-                there = ctx.get(dut.o.valid)
-                assert not there or arrived[3] >= needed
-                assert there or gap == 1 or arrived[3] < needed
-                if there:
-                    items, ends = wanted[left]
-                    number = ctx.get(dut.o.payload)
-                    assert [number >> BITS * place & 0xFF for place in range(2)] == items
-                    assert ctx.get(dut.o_last) == ends
-                    assert not ends or ctx.get(dut.o_mark) == (packet & 1)
-                    left += 1
-                arrived[1:] = arrived[:-1]
-                if offering and ctx.get(dut.i.ready):
-                    assert ctx.get(dut.i_last) == last
-                    ctx.set(dut.i_mark, arrived[0] // length & 1)
-                    arrived[0] += min(3, length - arrived[0] % length)
-                    queue.pop(0)
-                    offering = False
-                await ctx.tick()
-            assert left == len(wanted)
-            assert not queue
+        for length, gap in product(range(1, 14), (1, 2, 3)):
+            await pass_packets(ctx, dut, length, gap)
             checked += 1
 
     simulate(dut, bench)
-    assert checked == 26
+    assert checked == 39
+
+
+def test_a_reset_takes_what_is_inside() -> None:
+    """In any cycle of a packet; the next one has nothing of it, in the places it does not fill."""
+    dut, reset = fixed(), Signal()
+    checked = 0
+
+    async def bench(ctx: SimulatorContext) -> None:
+        nonlocal checked
+        for length, cycles in product((3, 8, 13), range(1, 13)):
+            await pass_packets(ctx, dut, length, 1, cycles)
+            ctx.set(dut.i.valid, 0)
+            ctx.set(reset, 1)
+            await ctx.tick()
+            ctx.set(reset, 0)
+            for _ in range(4):
+                assert not ctx.get(dut.o.valid)
+                await ctx.tick()
+            await pass_packets(ctx, dut, 5, 1)
+            checked += 1
+
+    simulate(dut, bench, reset=reset)
+    assert checked == 36
