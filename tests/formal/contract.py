@@ -66,20 +66,26 @@ class Contract:
     ----------
     resets
         Whether there are resets in later cycles than the first one, too.
+    anywhere
+        Whether there is no reset at all. Then the claims are about every state, such as one that
+        only a very long run reaches; those about the cycles before begin with the second one.
 
     Attributes
     ----------
     m : Module
         The circuit; gets the block and the ghost registers of the claims.
+    started : Signal
+        Whether this is not the first cycle.
     """
 
-    def __init__(self, *, resets: bool = False) -> None:
+    def __init__(self, *, resets: bool = False, anywhere: bool = False) -> None:
         self.m = Module()
-        self._started = Signal(name="started", init=0, reset_less=True)
+        self.started = Signal(name="started", init=0, reset_less=True)
         self.m.domains.sync = sync = ClockDomain()
         again = Signal(name="again")
-        self.m.d.comb += sync.rst.eq(~self._started | again)
-        self.m.d.sync += self._started.eq(1)
+        if not anywhere:
+            self.m.d.comb += sync.rst.eq(~self.started | again)
+        self.m.d.sync += self.started.eq(1)
         self._free: list[Signal] = [sync.clk, *[again] * resets]
         self._assumed: list[Value] = []
         self._claims: dict[str, Value] = {}
@@ -127,7 +133,7 @@ class Contract:
         ):
             for index, condition in enumerate(conditions):
                 output = Signal(name=f"{kind}_{index}")
-                m.d.comb += output.eq(self._started & fine & assumed & condition)
+                m.d.comb += output.eq(self.started & fine & assumed & condition)
                 outputs.append(output)
         return rtlil.convert(m, ports=[*self._free, *outputs], emit_src=False)
 
@@ -198,7 +204,7 @@ def prove(
         """Return the cycles in which outputs can be 1."""
         command = f"read_aiger {circuit}; strash; bmc3 -a -F 40 -T 60"
         said = abc(command, folder=folder, seconds=120)
-        found = re.findall(r"Output (\d+) was asserted in frame +(\d+)", said)
+        found = re.findall(r"Output +(\d+) was asserted in frame +(\d+)", said)
         return {names[int(output)]: int(frame) for output, frame in found}
 
     # All claims as one output: an invariant of them together is found faster.

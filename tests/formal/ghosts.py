@@ -1,8 +1,8 @@
 """What streams promise, as claims of a `Contract`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from amaranth.hdl import Array, Mux, Signal, Value, ValueLike
+from amaranth.hdl import Array, Cat, Mux, Signal, Value, ValueLike
 from formal.contract import Contract
 
 
@@ -77,6 +77,47 @@ def conserved(
     c.claim(f"{name}: each keeps value and turn", ~leaves | (Array(o_items)[ahead] == value))
     c.reach(f"{name}: one leaves", leaves)
     return inside
+
+
+WINDOW = 5
+"""Cycles in which all claims of `counted` are made: more of them say nothing new."""
+
+
+def counted(
+    c: Contract, counts: Mapping[str, Value], *, begins: Value
+) -> tuple[Value, dict[str, Value]]:
+    """Claim that each count stays or goes up by one, and `total` by what the others do.
+
+    In the second cycle after that in which a layer `begins`, they are 2 or 0: `total` and
+    `fill_drain` have counted two cycles by then.
+
+    The contract has to be one about every state. A claim looks three cycles back, and those may be
+    any ones: what holds in the first `WINDOW` cycles holds in all, for counts of any length.
+
+    Returns
+    -------
+    Value
+        Whether the counts can be compared with those of the cycle before.
+    dict[str, Value]
+        Of each cause, whether its count is one more than then.
+    """
+    m = c.m
+    known = Signal(2, name="known")  # what was in the two cycles before
+    begun = Signal(2, name="begun")
+    m.d.sync += [known.eq(Cat(c.started, known)), begun.eq(Cat(begins, begun))]
+    counting = known.all() & ~begun[1]
+    before = {name: Signal(len(count), name=f"{name}_before") for name, count in counts.items()}
+    grown = {}
+    for name, count in counts.items():
+        m.d.sync += before[name].eq(count)
+        start = 2 if name in ("total", "fill_drain") else 0
+        c.claim(f"{name} begins", ~known.all() | ~begun[1] | (count == start))
+        if name != "total":
+            grown[name] = count == (before[name] + 1)[: len(count)]
+            c.claim(f"{name} stays or grows", ~counting | (count == before[name]) | grown[name])
+    total = (before["total"] + sum(grown.values()))[: len(before["total"])]
+    c.claim("total grows as they do", ~counting | (counts["total"] == total))
+    return counting, grown
 
 
 def least(left: Value, right: ValueLike) -> Value:
