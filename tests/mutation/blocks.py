@@ -13,14 +13,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from amaranth.hdl import Const, Signal, Value
+from amaranth.hdl import Const, Mux, Signal, Value
 from amaranth.lib import wiring
 from formal.contract import Contract
+from formal.ghosts import counted
 from rows import Row
 
 from hwsim.config import ArrayConfig
 from hwsim.engines.stalls import Stalls
 from hwsim.rtl.core import Core
+from hwsim.rtl.counters import CAUSES
 from hwsim.rtl.decoder import WeightDecoder
 
 FOLDER = Path(__file__).parents[1] / "rtl"
@@ -64,6 +66,9 @@ class Block:
     used
         Adds to a contract what may come in, and returns whether the block is in use: what it shows
         counts then only. It is given the ports by name.
+    proof
+        Adds claims to a contract about every state; they hold in all cycles if they hold in the
+        first `WINDOW` of them. What fails it is a fault, though no test is long enough to see it.
     """
 
     make: Callable[[], wiring.Component]
@@ -74,6 +79,7 @@ class Block:
     zeros: bool = False
     belongs: dict[str, str] = field(default_factory=dict)
     used: Callable[[Contract, dict[str, Signal]], Value] = lambda c, ports: Const(1)
+    proof: Callable[[Contract, dict[str, Signal]], None] | None = None
 
     def check(self) -> None:
         """Run all tests; an AssertionError is what kills a mutant."""
@@ -111,30 +117,52 @@ def _decoder(encoding: str) -> Block:
         lambda: WeightDecoder(config),
         [
             ("test_decoder", "test_words_are_decoded_in_turn", (encoding,)),
-            ("test_decoder", "test_a_reset_takes_the_word_that_waits", (encoding,)),
+            ("test_decoder", "test_a_reset_takes_the_words_that_wait", (encoding,)),
         ],
     )
 
 
 def _repacker() -> Block:
     def used(c: Contract, ports: dict[str, Signal]) -> Value:
-        """A packet has a length that holds still from the cycle before `start` on."""
-        length = ports["length"]
+        """A packet has a length that holds still from the cycle before `start` on.
+
+        It begins after that of `start`, which comes while nothing is inside.
+        """
+        length, start = ports["length"], ports["start"]
         before = Signal.like(length, name="length_before")
         begun = Signal()
         still = length == before
-        c.m.d.sync += [before.eq(length), begun.eq(still & (begun | ports["start"]))]
+        c.m.d.sync += [before.eq(length), begun.eq(still & (begun | start))]
+        inside = Signal(4)  # packets of which all has come
+        open_ = Signal()  # another one of which some has
+        accept = ports["i__valid"] & ports["i__ready"]
+        comes, goes = accept & ports["i_last"], ports["o__valid"] & ports["o_last"]
+        c.m.d.sync += [inside.eq(inside + comes - goes), open_.eq(Mux(accept, ~comes, open_))]
+        c.assume(~start | ((inside == 0) & ~open_))
+        c.assume(~ports["i__valid"] | (begun & ~start))
         return begun & still & (length >= 1) & (length <= 13)
 
     return Block(
         _module("test_repacker").fixed,
-        [("test_repacker", "test_packets_of_all_lengths", ())],
-        belongs={"i_last": "i__valid", "o_last": "o__valid"},
+        [
+            ("test_repacker", "test_packets_of_all_lengths", ()),
+            ("test_repacker", "test_a_reset_takes_what_is_inside", ()),
+        ],
+        belongs={"i_last": "i__valid", "o_last": "o__valid", "o_mark": "o_last"},
         used=used,
+        zeros=True,
     )
 
 
 def _core() -> Block:
+    def proof(c: Contract, ports: dict[str, Signal]) -> None:
+        """Count cycles as `tests/formal/test_counters.py` says, from what the ports show of it."""
+        counts = {
+            name: ports["cycles"].word_select(place, 32)
+            for place, name in enumerate(("total", *CAUSES))
+        }
+        counted(c, counts, begins=ports["command__valid"] & ports["command__ready"])
+
     small = _module("test_core").SMALL
     test = "test_layers_of_all_shapes_one_after_the_other"
     return Block(
@@ -143,9 +171,12 @@ def _core() -> Block:
             ("test_core", "test_bad_commands_and_codes_are_reported", ()),
             ("test_core", "test_the_first_words_of_layers_of_any_size", ()),
             *(("test_core", test, (s,)) for s in (Stalls(), Stalls(0.5, 1), Stalls(0.8, 2))),
+            ("test_core", "test_a_layer_of_many_token_blocks", ()),
+            ("test_core", "test_while_a_port_waits_its_cause_is_counted", ()),
         ],
         where="c:*lane_* %n",
         zeros=True,
+        proof=proof,
     )
 
 

@@ -68,7 +68,7 @@ def test_words_are_decoded_in_turn(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_a_reset_takes_the_word_that_waits(encoding: str) -> None:
+def test_a_reset_takes_the_words_that_wait(encoding: str) -> None:
     dut = WeightDecoder(ArrayConfig(weight_encoding=encoding, weight_bus_bits=24))
     reset = Signal()
 
@@ -83,5 +83,14 @@ def test_a_reset_takes_the_word_that_waits(encoding: str) -> None:
         ctx.set(reset, 0)
         await ctx.tick()
         assert ctx.get(dut.o.valid)
+        await ctx.tick()  # and one behind it
+        assert not ctx.get(dut.i.ready)
+        ctx.set(dut.i.valid, 0)
+        ctx.set(reset, 1)
+        await ctx.tick()
+        ctx.set(reset, 0)
+        for _ in range(3):
+            assert (ctx.get(dut.o.valid), ctx.get(dut.i.ready)) == (0, 1)
+            await ctx.tick()
 
     simulate(dut, bench, reset=reset)
