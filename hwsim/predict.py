@@ -137,9 +137,6 @@ Two to get where it leaves, one to write it.
 REOPEN = 2
 """Cycles from the last step of a half of the activation buffer to the next word for it."""
 
-VACATE = 2
-"""Cycles from the last word of a half of the bank that is read to the next step that fills it."""
-
 QUEUE = 1
 """Cycles from a word of activations on the bus to the repacker."""
 
@@ -235,15 +232,15 @@ def start(sizes: Sizes) -> State:
     """Return the state before the first step.
 
     These are the first cycles in which the RTL can act: it takes words from cycle `sizes.start` on,
-    a word of weights is in the tile one cycle later, and a step can be made one after that.
+    and a word of weights is in the tile one cycle later.
     """
     at = sizes.start
     arrive = at + QUEUE
-    state = State(at - 1, at + 1, 0, 0, 0, arrive, 0, 0, 0, 0, 0)
+    state = State(at - 1, at, 0, 0, 0, arrive, 0, 0, 0, 0, 0)
     # Nothing stalls before the first step, since the lanes have had no work yet.
     first = tile(sizes, state, 1, 0, arrive + arrival(sizes, 0, 0) + WRITE, 0)
     stalls = (-first.weight_stall, -first.activation_stall)
-    return State(at - 1, at + 1, 0, 0, 0, arrive, 0, 0, stalls[0], stalls[1], 0)
+    return State(at - 1, at, 0, 0, 0, arrive, 0, 0, stalls[0], stalls[1], 0)
 
 
 def token_block(sizes: Sizes, state: State, tokens: int) -> State:
@@ -324,7 +321,7 @@ def send(sizes: Sizes, s: State, tokens: int, words: int) -> State:
     first = max(s.sent, s.take + sizes.step_latency)
     last = max(first + (tokens - 1) * words, s.step + sizes.step_latency)
     return State(
-        s.step, s.take, last + words, s.room_after, last + VACATE, s.arrive, s.space, s.space_after,
+        s.step, s.take, last + words, s.room_after, last + 1, s.arrive, s.space, s.space_after,
         s.weight_stall, s.activation_stall, s.result_stall,
     )  # fmt: skip
 

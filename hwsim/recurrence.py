@@ -9,7 +9,7 @@ from numba import njit
 
 from hwsim import supply
 from hwsim.activity import Cycles
-from hwsim.predict import QUEUE, REOPEN, VACATE, WRITE, Sizes
+from hwsim.predict import QUEUE, REOPEN, WRITE, Sizes
 from hwsim.schedule import Schedule
 from hwsim.supply import Supply
 
@@ -44,7 +44,7 @@ def _walk(
 
     Names and first values are those of `hwsim.predict.start`.
     """
-    step, take, sent = c.start - 1, c.start + 1, 0
+    step, take, sent = c.start - 1, c.start, 0
     room = np.zeros(2, np.int64)  # of the halves of the bank
     space = np.zeros(2, np.int64)  # of the halves of the activation buffer
     weights = activations = results = 0  # words so far
@@ -90,14 +90,14 @@ def _walk(
                     moved = max(moved, _arrival(weight, weights)) + 1
                     weights += 1
                     if word == 0:
-                        moved = max(moved, take)
+                        moved = max(moved, take + 1)
                 for token in range(tokens):
                     unblocked = idle = step + 1
                     if token == 0 and column_block == 0:
                         unblocked = max(idle, room[rows_half])
                     loaded = unblocked
                     if token == 0:
-                        loaded = max(unblocked, moved + 1)
+                        loaded = max(unblocked, moved)
                     step = max(loaded, ready[token * c.column_blocks + column_block])
                     if weights > c.tile_words or token > 0:  # there was a step before
                         result_stall += unblocked - idle
@@ -116,7 +116,7 @@ def _walk(
                     sent = max(sent + 1, _opening(bursts, free))
                     free = _after(result, bursts, sent, free)
                     results += 1
-            room[rows_half] = load + VACATE
+            room[rows_half] = load + 1
             rows_half ^= 1
         space[tokens_half] = step + REOPEN
         tokens_half ^= 1

@@ -1,8 +1,6 @@
 """`Core`: the array with its buffers, from streams to a stream."""
 
-from typing import Any
-
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -133,9 +131,8 @@ class Core(wiring.Component):
         wiring.connect(m, decoder.o, tile.i)
         wiring.connect(m, wiring.flipped(self.activations), buffer.i)
 
-        # Steps. What the next two are stands in registers, and so does whether the first of them is
-        # made now: little lies between two registers then, and each has a few readers only. The
-        # walker's position is the third one.
+        # Steps. What the next one is stands in registers, so that little lies between two of them;
+        # the walker's position is the one after that.
         here, more = steps.o.payload, steps.o.valid
         position = data.StructLayout(
             {
@@ -147,64 +144,36 @@ class Core(wiring.Component):
                 "token": here.token.shape(),
             }
         )
-        second = Signal(position, reset_less=True)
         following = Signal(position, reset_less=True)
-        is_second = Signal()  # there is one
-        walking = Signal()  # there is a first one
+        walking = Signal()  # there is one
+        proceed = Signal()
         half = Signal()
         index = Signal.like(buffer.index)  # of its activations, in their half of the buffer
         occupied = Array([Signal(name="occupied_0"), Signal(name="occupied_1")])
-
-        # What is decided holds from the next cycle on: whether there is a step, and whether the
-        # positions move up, because there is one or there was none to wait for.
-        proceeds = Signal()
-        goes = Signal()
-        proceed, proceed_walker, proceed_second, proceed_buffer = copies(
-            m, proceeds, 4, name="proceed", init=1
-        )
-        step, step_buffer = copies(m, goes, 2, name="step")
-
-        def conditions(of: Any) -> tuple[Value, Value]:
-            """Return whether a step has room for its results, and its weights."""
-            return (
-                ~of.begins_row_block | ~occupied[of.half],
-                ~of.begins_tile | tile.available,
-            )
-
-        second_room, second_weights = conditions(second)
-        first_room, first_weights = conditions(following)
         room = Signal()
         weights_there = Signal()
-        second_goes = Signal()
-        first_goes = Signal()
+        step = Signal()
         m.d.comb += [
-            second_goes.eq(second_room & second_weights & buffer.second_there),
-            first_goes.eq(first_room & first_weights & buffer.first_there),
-            goes.eq(Mux(proceed, is_second & second_goes, first_goes)),
-            proceeds.eq(Mux(proceed, ~is_second | second_goes, first_goes)),
-            steps.o.ready.eq(proceed_walker),
-            tile.take.eq(goes & Mux(proceed, second.begins_tile, following.begins_tile)),
+            room.eq(~following.begins_row_block | ~occupied[following.half]),
+            weights_there.eq(~following.begins_tile | tile.available),
+            step.eq(walking & room & weights_there & buffer.available),
+            proceed.eq(step | ~walking),
+            steps.o.ready.eq(proceed),
+            tile.take.eq(step & following.begins_tile),
             buffer.index.eq(index),
             buffer.last.eq(here.last_token & here.last_column & here.last_row),
-            buffer.proceed.eq(proceed_buffer),
-            buffer.load.eq(proceed_buffer & more),
-            buffer.read.eq(step_buffer),
+            buffer.load.eq(proceed & more),
+            buffer.read.eq(step),
         ]
-        m.d.sync += [
-            room.eq(Mux(proceed, second_room, first_room)),
-            weights_there.eq(Mux(proceed, second_weights, first_weights)),
-        ]
-        with m.If(proceed_second):
+        with m.If(proceed):
             m.d.sync += [
-                walking.eq(is_second),
-                following.eq(second),
-                is_second.eq(more),
-                second.first.eq(here.first_column),
-                second.last.eq(here.last_column),
-                second.begins_tile.eq(here.first_token),
-                second.begins_row_block.eq(here.first_token & here.first_column),
-                second.half.eq(half),
-                second.token.eq(here.token),
+                walking.eq(more),
+                following.first.eq(here.first_column),
+                following.last.eq(here.last_column),
+                following.begins_tile.eq(here.first_token),
+                following.begins_row_block.eq(here.first_token & here.first_column),
+                following.half.eq(half),
+                following.token.eq(here.token),
             ]
         with m.If(buffer.load):
             # index = token * column_blocks + column_block, without a multiplication

@@ -36,9 +36,8 @@ class ResultSerializer(wiring.Component):
     finished : In(1)
         A word of the bank has its last step: it can be sent from the next cycle on. Not before the
         third cycle after `start`.
-    fetch : Out(operand_copies)
-        The word of the bank that is sent next is another one from the next cycle on: the same for
-        the rows of every copy of the operands.
+    fetch : Out(1)
+        The word of the bank that is sent next is another one from the next cycle on.
     next_half, next_token : Out
         Which one.
     half : Out(1)
@@ -58,7 +57,7 @@ class ResultSerializer(wiring.Component):
                 "start": In(1),
                 "command": In(Command),
                 "finished": In(1),
-                "fetch": Out(config.operand_copies),
+                "fetch": Out(1),
                 "next_half": Out(1),
                 "next_token": Out(range(config.batch)),
                 "half": Out(1),
@@ -85,8 +84,14 @@ class ResultSerializer(wiring.Component):
         m.d.comb += [
             walker.start.eq(self.start),
             walker.command.eq(self.command),
+            walker.o.ready.eq(self.fetch),
             self.next_token.eq(walker.o.payload.token),
         ]
+        with m.If(self.fetch):
+            m.d.sync += [there.eq(walker.o.valid), here.eq(walker.o.payload)]
+            m.d.sync += self.half.eq(self.next_half)
+        with m.If(self.fetch & walker.o.valid & walker.o.payload.last_token):
+            m.d.sync += self.next_half.eq(~self.next_half)
 
         held = Signal(config.rows * sum_bits, reset_less=True)
         held_rows = Signal(rows)
@@ -102,7 +107,6 @@ class ResultSerializer(wiring.Component):
         state_next = Signal(layout)
         moving = Signal()
         load = Signal()
-        fetch = Signal()
         load_rows = Signal(rows)
         m.d.sync += state.eq(state_next)
         m.d.comb += [
@@ -111,15 +115,9 @@ class ResultSerializer(wiring.Component):
             moving.eq(self.o.ready | ~state.valid),
             load.eq(state.some_waiting & state.last_word & moving),
             load_rows.eq(Mux(here.last_row, rows_left, config.rows)),
-            fetch.eq(load | ~there),
-            walker.o.ready.eq(fetch),
+            self.fetch.eq(load | ~there),
             self.freed.eq(load & here.last_token),
         ]
-        with m.If(fetch):
-            m.d.sync += [there.eq(walker.o.valid), here.eq(walker.o.payload)]
-            m.d.sync += self.half.eq(self.next_half)
-        with m.If(fetch & walker.o.valid & walker.o.payload.last_token):
-            m.d.sync += self.next_half.eq(~self.next_half)
         for place in range(min(per_word, config.rows)):
             extended = Signal(signed(config.result_bits), name=f"extended_{place}")
             m.d.comb += [
@@ -169,8 +167,6 @@ class ResultSerializer(wiring.Component):
         for copy, register in enumerate(states):
             part = slice(copy * bits, (copy + 1) * bits)
             its = data.View(layout, register)
-            its_load = its.some_waiting & its.last_word & (self.o.ready | ~its.valid)
-            m.d.comb += self.fetch[copy].eq(its_load | ~there)
             with m.If(Mux(its.valid, self.o.ready, its.some_waiting)):
                 m.d.sync += held[part].eq(Mux(its.last_word, self.sums[part], shifted[part]))
         with m.If(self.start):

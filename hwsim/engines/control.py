@@ -92,7 +92,6 @@ _REGISTERS = np.dtype(
             *("moving", "moving_ends", "leaving", "leaving_ends", "writing_half", "using_half"),
             # of the steps
             *("token", "column_block", "row_block", "tokens_left", "index", "half", "finishing"),
-            *("going", "had_room", "had_weights"),
             # of the serializer
             *("waiting", "held_rows", "held_last", "rows_left", "sent_half"),
             *("sent_token", "sent_row", "sent_tokens_left"),
@@ -157,11 +156,14 @@ def _run(c: _Core, s: Any, log: Log) -> int:
         # Steps.
         walking = running and s.tokens_left > 0
         last_block = s.tokens_left <= c.sizes.batch
+        first_token = s.token == 0
         last_token = s.token == c.sizes.batch - 1 or (last_block and s.token + 1 == s.tokens_left)
         last_column = s.column_block + 1 == c.sizes.column_blocks
         last_row = s.row_block + 1 == c.sizes.row_blocks
-        step = s.going == 1
-        occupied_0, occupied_1 = s.occupied  # what the next step is decided by
+        room = not (first_token and s.column_block == 0) or s.occupied[s.half] == 0
+        weights_there = not first_token or tile_available
+        activations_there = s.index < s.written[s.using_half]
+        step = walking and room and weights_there and activations_there
 
         # Results.
         result_last = s.held_rows <= c.per_result
@@ -181,10 +183,10 @@ def _run(c: _Core, s: Any, log: Log) -> int:
         elif s.compute == 0 or not walking:
             cause = _FILL_DRAIN
             s.fill_drain += 1
-        elif s.had_room == 0:
+        elif not room:
             cause = _RESULT_STALL
             s.result_stall += 1
-        elif s.had_weights == 0:
+        elif not weights_there:
             cause = _WEIGHT_STALL
             s.weight_stall += 1
         else:
@@ -192,7 +194,7 @@ def _run(c: _Core, s: Any, log: Log) -> int:
             s.activation_stall += 1
         log[at] = (
             cause
-            | TILE_TAKEN * (step and s.token == 0)
+            | TILE_TAKEN * (step and first_token)
             | WEIGHT_TAKEN * weight_taken
             | ACTIVATION_TAKEN * activation_taken
             | RESULT_TAKEN * result_taken
@@ -204,6 +206,7 @@ def _run(c: _Core, s: Any, log: Log) -> int:
             s.word += 1
         if completing:
             s.word = 0
+        s.free = not tile_available or (step and first_token)
         if weight_taken:
             s.weights_taken += 1
             s.weight_offered = 0
@@ -291,18 +294,6 @@ def _run(c: _Core, s: Any, log: Log) -> int:
                         s.written[s.using_half] = 0
                         s.filled[s.using_half] = 0
                         s.using_half ^= 1
-        occupied = occupied_1 if s.half == 1 else occupied_0
-        s.had_room = s.token > 0 or s.column_block > 0 or occupied == 0
-        s.had_weights = s.token > 0 or tile_available
-        activations_there = s.index < s.written[s.using_half]
-        s.going = (
-            running
-            and s.tokens_left > 0
-            and s.had_room == 1
-            and s.had_weights == 1
-            and activations_there
-        )
-        s.free = not tile_available or (s.going == 1 and s.token == 0)
 
         if weight_taken or activation_taken or result_taken:
             s.moved = cycle
