@@ -43,9 +43,10 @@ PAGE = """\
 # Memory of the engines
 
 Made by `{command}`: the largest linear layers of 70B models, seeded
-data, on `default-64x64`. Each row is a process of its own that makes the layer, runs all of it,
-compares every output with numpy and the cycles with the prediction. Peak is the largest resident
-memory of that process; weights alone is what the array's weights take, a byte each, two for `fp16`.
+data, on `default-64x64`. Each row is a process of its own that makes the layer, runs it, and, if it
+comes to the end, compares every output with numpy and the cycles with the prediction. Peak is the
+largest resident memory of that process, in units of 2^20 bytes; weights alone is what the array's
+weights take, a byte each, two for `fp16`.
 C compilers run in processes of their own, once: the largest took {compilers:,.0f} MB. numba
 compiles inside the process; in the first run of each kind that is a part of the peak.
 
@@ -108,7 +109,7 @@ def cases(layer: str, engines: list[str]) -> Iterator[Case]:
 
 
 class Enough(Exception):
-    """A slow engine has run for some minutes; holds its steps."""
+    """A slow engine has run for some minutes; holds its steps, and seconds."""
 
 
 def measure(case: Case, minutes: float) -> Seen:
@@ -131,20 +132,21 @@ def measure(case: Case, minutes: float) -> Seen:
     fed = operands_of(layer, config, kind="full")
     engine, options = ENGINES[case.engine]
     schedule = engines.schedule_of(layer, config)
-    started: list[float] = []
+    started = 0.0
 
     def progress(steps: int) -> None:
-        # Before the first steps it is built.
-        started.append(time.monotonic())
-        if started[-1] - started[0] > 60 * minutes:
-            raise Enough(steps)
+        nonlocal started
+        # Whatever is built is built before the first call.
+        started = started or time.monotonic()
+        if (seconds := time.monotonic() - started) > 60 * minutes:
+            raise Enough(steps, seconds)
 
     if case.engine in STOPPED:
         options = {**options, "progress": progress}
     try:
         run = engines.run(layer, config, engine=engine, operands=fed, **options)
     except Enough as enough:
-        done, seconds = enough.args[0] / schedule.steps, started[-1] - started[0]
+        done, seconds = enough.args[0] / schedule.steps, enough.args[1]
     else:
         done, seconds = 1.0, run.engine_s
         if not matches(run.outputs, fed, config):

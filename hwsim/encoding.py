@@ -24,8 +24,8 @@ class Encoding:
         Weights in one byte, the first one in its lowest bits or power.
     base
         Of the number that a byte is.
-    digits_of
-        Writes the digits of trits; the first of a byte is its lowest.
+    write_digits
+        Gets trits, and where their digits go; the first one of a byte is its lowest.
     trits_of
         For each of the 256 codes, its trits; illegal ones hold zeros.
     illegal
@@ -34,7 +34,7 @@ class Encoding:
 
     trits_per_byte: int
     base: int
-    digits_of: Callable[[Trits, Bytes], object]
+    write_digits: Callable[[Trits, Bytes], object]
     trits_of: Trits
     illegal: NDArray[np.bool_]
 
@@ -57,13 +57,14 @@ class Encoding:
         """
         per_byte, count = self.trits_per_byte, trits.shape[-1]
         packed = np.empty((*trits.shape[:-1], self.row_bytes(count)), np.uint8)
-        # A digit a byte, and what the last load reads beyond them.
+        # A digit a byte, with room for what the last load reads beyond them.
         digits = np.empty(packed.size * per_byte + 8, np.uint8)
         rows = digits[:-8].reshape(*packed.shape[:-1], -1)
-        self.digits_of(trits, rows[..., :count])
-        self.digits_of(np.zeros((), np.int8), rows[..., count:])
-        # Where the factors run against the digits, one byte of the product is the sum of all of
-        # them; so are parts of it the bytes below, which therefore never carry.
+        self.write_digits(trits, rows[..., :count])
+        self.write_digits(np.zeros((), np.int8), rows[..., count:])
+        # The powers of the base stand in the factor the other way round. So byte `per_byte - 1` of
+        # the product is the whole sum of digits and powers; the bytes below are parts of such sums,
+        # too small to carry. Per-digit loops over strides took twice as long.
         loads = np.ndarray(packed.size, "<u8", digits, strides=(per_byte,))
         factor = sum(self.base ** (per_byte - 1 - byte) << 8 * byte for byte in range(per_byte))
         sums = (loads * np.uint64(factor)).astype("<u8", copy=False).view(np.uint8)
@@ -97,7 +98,7 @@ def _make_1bit() -> Encoding:
     return Encoding(
         trits_per_byte=TRITS_PER_BYTE["1bit"],
         base=2,
-        digits_of=lambda trits, digits: np.less(trits, 0, out=digits.view(np.bool_)),
+        write_digits=lambda trits, digits: np.less(trits, 0, out=digits.view(np.bool_)),
         trits_of=(1 - 2 * _bits(1)).astype(np.int8),
         illegal=np.zeros(256, bool),
     )
@@ -108,7 +109,7 @@ def _make_2bit() -> Encoding:
     return Encoding(
         trits_per_byte=TRITS_PER_BYTE["2bit"],
         base=4,
-        digits_of=lambda trits, digits: np.bitwise_and(trits, 3, out=digits.view(np.int8)),
+        write_digits=lambda trits, digits: np.bitwise_and(trits, 3, out=digits.view(np.int8)),
         trits_of=np.array([0, 1, 0, -1], np.int8)[codes],
         illegal=(codes == 0b10).any(axis=1),
     )
@@ -121,7 +122,7 @@ def _make_base3() -> Encoding:
     return Encoding(
         trits_per_byte=TRITS_PER_BYTE["base3"],
         base=3,
-        digits_of=lambda trits, digits: np.add(trits, 1, out=digits.view(np.int8)),
+        write_digits=lambda trits, digits: np.add(trits, 1, out=digits.view(np.int8)),
         trits_of=np.where(legal[:, None], trits, 0).astype(np.int8),
         illegal=~legal,
     )

@@ -35,6 +35,22 @@ def side_by_side(work: Callable[[int, int], T], count: int) -> list[T]:
     return list(_threads(os.getpid()).map(lambda piece: work(*piece), pieces))
 
 
+def in_shares(work: Callable[[int, int, int], T], count: int, shares: int) -> list[T]:
+    """Do equal shares of a range on all processors; return what each gave, in order.
+
+    Parameters
+    ----------
+    work
+        Gets the number of a share, which can have memory of its own, and where it starts and ends.
+    count
+        Length of the range.
+    shares
+        How many.
+    """
+    limits = [count * share // shares for share in range(shares + 1)]
+    return side_by_side(lambda share, _: work(share, limits[share], limits[share + 1]), shares)
+
+
 class Processes(ProcessPoolExecutor):
     """Processes that an interrupt (Ctrl-C) ends at once.
 

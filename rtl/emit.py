@@ -47,16 +47,16 @@ def emit(config: ArrayConfig, *, registers: str | None = None) -> Design:
     """
     name, top = TOPS[registers]
     verilog = block_ram_verilog(**activation_ram_shape(config))
-    return Design(top=name, rtlil=_joined(config, {name: top(config)}), verilog=verilog)
+    return Design(top=name, rtlil=_with_lane(config, {name: top(config)}), verilog=verilog)
 
 
 def emit_lanes(config: ArrayConfig) -> Design:
     """Return the lanes of `config` by themselves: see `LaneArray`."""
     whole = {LANE_ARRAY_MODULE: LaneArray(config)}
-    return Design(top=LANE_ARRAY_MODULE, rtlil=_joined(config, whole))
+    return Design(top=LANE_ARRAY_MODULE, rtlil=_with_lane(config, whole))
 
 
-def _joined(config: ArrayConfig, whole: Mapping[str, wiring.Component]) -> str:
+def _with_lane(config: ArrayConfig, whole: Mapping[str, wiring.Component]) -> str:
     lane = LANES[config.lane]
     return joined({**lane.parts(config), LANE_MODULE: lane(config), **whole})
 

@@ -1,6 +1,5 @@
 """``hwsim bench``: the engines beside other simulators, on the same layer."""
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from hwsim.cli.array import array_options
 from hwsim.cli.output import (
     JsonFile,
     check_outputs,
-    distinct_files,
+    check_results,
     print_table,
     refuse_changed,
     status,
@@ -69,11 +68,7 @@ def bench(
     from hwsim import bench
     from hwsim.models import find_model
 
-    written = [] if page is None else [f"{page}/{name}" for name in bench.PAGE_FILES]
-    if json_file not in (None, "-"):
-        written.append(json_file)
-    distinct_files(written, [] if model is None else [model])
-    check_outputs(*filter(os.path.exists, written))
+    check_results(page, bench.PAGE_FILES, json_file, [] if model is None else [model])
 
     if model is not None:
         refuse_changed(

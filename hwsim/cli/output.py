@@ -69,6 +69,32 @@ def check_outputs(*files: str | Path | None) -> None:
             check_writable(file)
 
 
+def check_results(
+    folder: str | Path | None, names: Sequence[str], json_file: str | None, inputs: Sequence[str]
+) -> None:
+    """Refuse results that would take the place of an input, of a folder or of each other.
+
+    Parameters
+    ----------
+    folder, names
+        Where they go, if anywhere, and their files there; the folder need not exist.
+    json_file
+        Of `--json`.
+    inputs
+        What is read.
+
+    Raises
+    ------
+    InputError
+        Naming the file.
+    """
+    written = [] if folder is None else [os.path.join(folder, name) for name in names]
+    if json_file not in (None, "-"):
+        written.append(json_file)
+    distinct_files(written, inputs)
+    check_outputs(*filter(os.path.exists, written))
+
+
 def write_json(file: str, content: dict[str, Any]) -> None:
     """Write JSON to a file, or to stdout for ``-``."""
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"

@@ -1,7 +1,6 @@
 """``hwsim simulate``: run one layer on an array."""
 
 import json
-import os
 import sys
 import time
 from enum import StrEnum
@@ -25,6 +24,7 @@ from hwsim.cli.layer import (
 from hwsim.cli.output import (
     JsonFile,
     check_outputs,
+    check_results,
     distinct_files,
     print_cycles,
     print_extrapolated,
@@ -171,11 +171,7 @@ def simulate(
         from hwsim.engines.stalls import Stalls
         from hwsim.whole_model import RESULT_FILES, Plan
 
-        written = [] if results is None else [str(results / name) for name in RESULT_FILES]
-        if json_file not in (None, "-"):
-            written.append(json_file)
-        distinct_files(written, [model])
-        check_outputs(*filter(os.path.exists, written))
+        check_results(results, RESULT_FILES, json_file, [model])
 
         simulate_model(
             model,

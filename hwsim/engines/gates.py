@@ -23,7 +23,7 @@ from hwsim.gates.activity import Counts, GateActivity, Samples
 from hwsim.gates.decoding import Tiles
 from hwsim.gates.designs import Netlists, netlists
 from hwsim.operands import float_sums
-from hwsim.parallel import processors, side_by_side
+from hwsim.parallel import in_shares, processors, side_by_side
 from hwsim.predict import predict_cycles
 from hwsim.schedule import Schedule
 from hwsim.streams import Words, as_sent, padded
@@ -69,7 +69,7 @@ def run(
     evaluation = _Evaluation(stimulus, code, tiles, kinds=1 + high, samples=samples)
     fault = ""
     sums = np.zeros((schedule.tokens, schedule.out_features), evaluation.result_type)
-    for segment in _segments(schedule, tiles.most(schedule.column_blocks)):
+    for segment in _segments(schedule, tiles.most_row_blocks(schedule.column_blocks)):
         fault = evaluation.run(segment, sums)
         if fault or tiles.illegal:
             break
@@ -220,10 +220,8 @@ class _Evaluation:
         sums = self._sums(segment)
 
         pairs = -(-steps // kernel.BLOCK_STEPS) * self._groups
-        threads = len(self._lane_counters)
-        limits = [pairs * i // threads for i in range(threads + 1)]
 
-        def evaluate(thread: int, _: int) -> int:
+        def evaluate(share: int, start: int, end: int) -> int:
             job = kernel.Job(
                 activations=self._activation_rows.ctypes.data,
                 activation_index=activation.ctypes.data,
@@ -234,14 +232,13 @@ class _Evaluation:
                 first=first.ctypes.data,
                 steps=steps,
                 rows=config.rows,
-                shared_counters=self._shared_counters[thread].ctypes.data,
-                lane_counters=self._lane_counters[thread].ctypes.data,
+                shared_counters=self._shared_counters[share].ctypes.data,
+                lane_counters=self._lane_counters[share].ctypes.data,
             )
-            return int(
-                self._library.hwsim_run(ctypes.byref(job), limits[thread], limits[thread + 1])
-            )
+            return int(self._library.hwsim_run(ctypes.byref(job), start, end))
 
-        wrong = [place for place in side_by_side(evaluate, threads) if place >= 0]
+        found = in_shares(evaluate, pairs, len(self._lane_counters))
+        wrong = [place for place in found if place >= 0]
         if wrong:
             lane, step = divmod(wrong[0], steps + 1)
             row = (segment.first_block + block[step - 1]) * config.rows + lane

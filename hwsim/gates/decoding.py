@@ -13,7 +13,7 @@ from hwsim.gates import kernel
 from hwsim.gates.activity import Counts
 from hwsim.gates.designs import Netlists
 from hwsim.gates.netlist import Netlist
-from hwsim.parallel import processors, side_by_side
+from hwsim.parallel import in_shares, processors, side_by_side
 from hwsim.streams import Words
 
 Array = NDArray[Any]
@@ -59,7 +59,7 @@ class Tiles:
         self.codes = self._zeros(1)
         self.illegal = False
 
-    def most(self, column_blocks: int) -> int:
+    def most_row_blocks(self, column_blocks: int) -> int:
         """Return how many row blocks may be here at once."""
         return max(1, _HELD_BYTES // (column_blocks * self._zeros(1).nbytes))
 
@@ -76,7 +76,7 @@ class Tiles:
             Whether to count what decoders and recoders do.
         """
         before = self.codes[-1].copy()
-        self.clear()
+        self.clear()  # before there is memory for the others
         self.codes = self._zeros(1 + tiles)
         self.codes[0] = before
         at = 1
@@ -159,7 +159,7 @@ def _tables(gates: Netlists) -> tuple[Table, Table, Table]:
 class Pairs:
     """How often each code follows each other one at the same place of one lane's rows.
 
-    It is all that the toggles of a decoder depend on.
+    It is all that the toggles of a decoder depend on. The first rows come after zeros.
 
     Parameters
     ----------
@@ -169,8 +169,6 @@ class Pairs:
         Of the decoder; its inputs are one field.
     lanes
         Whose rows come by turns.
-
-    The first rows come after zeros.
     """
 
     def __init__(self, library: ctypes.CDLL, netlist: Netlist, *, lanes: int = 1) -> None:
@@ -207,22 +205,19 @@ class Pairs:
         return times * self.counts + (times - 1) * (_sum(again) - _sum(begin))
 
     def _count(self, rows: Array, counters: NDArray[np.uint32]) -> None:
-        threads = len(counters)
-        limits = np.linspace(self._lanes, len(rows), threads + 1).astype(int)
-
-        def count(thread: int, _: int) -> None:
+        def count(share: int, start: int, end: int) -> None:
             self._library.hwsim_pairs(
                 rows.ctypes.data,
                 rows.strides[0],
                 self._lanes,
                 self._bits,
                 self._places,
-                limits[thread],
-                limits[thread + 1],
-                counters[thread].ctypes.data,
+                start + self._lanes,
+                end + self._lanes,
+                counters[share].ctypes.data,
             )
 
-        side_by_side(count, threads)
+        in_shares(count, len(rows) - self._lanes, len(counters))
 
 
 def _sum(counters: NDArray[np.uint32]) -> Counts:
