@@ -237,8 +237,8 @@ class _Evaluation:
             )
             return int(self._library.hwsim_run(ctypes.byref(job), start, end))
 
-        found = in_shares(evaluate, pairs, len(self._lane_counters))
-        wrong = [place for place in found if place >= 0]
+        places = in_shares(evaluate, pairs, len(self._lane_counters))
+        wrong = [place for place in places if place >= 0]
         if wrong:
             lane, step = divmod(wrong[0], steps + 1)
             row = (segment.first_block + block[step - 1]) * config.rows + lane
