@@ -25,6 +25,12 @@ TRITS_PER_BYTE = {"1bit": 8, "2bit": 4, "base3": 5}
 TRIT_BITS = 2
 """Width of a decoded trit: nonzero, negative."""
 
+RESULT_QUEUE_WORDS = 16
+"""Words of the result bus that can wait to be taken: as many as a small memory of an FPGA holds."""
+
+RELAYED_COPIES = 4
+"""Copies of the operand register that read the same one before."""
+
 Memory = Literal["hbm2", "gddr6", "lpddr5", "lpddr4", "ddr4"]
 """Kinds of off-chip memory that the energy tables know."""
 
@@ -105,7 +111,7 @@ class ArrayConfig(BaseModel):
     broadcast_rows: int | None = Field(
         None,
         ge=1,
-        description="rows that share a copy of the operand register, after three more stages of "
+        description="rows that share a copy of the operand register, after four more stages of "
         "registers, for the wires of FPGAs; all rows share one, without the stages, if left out",
     )
     clock_mhz: float = Field(
@@ -277,7 +283,7 @@ class ArrayConfig(BaseModel):
     @property
     def broadcast_stages(self) -> int:
         """Registers on the way to the lanes besides the operand register: see `broadcast_rows`."""
-        return 3 if self.broadcast_rows else 0
+        return 4 if self.broadcast_rows else 0
 
     @property
     def operand_rows(self) -> int:
@@ -288,6 +294,11 @@ class ArrayConfig(BaseModel):
     def operand_copies(self) -> int:
         """Copies of the operand register."""
         return -(-self.rows // self.operand_rows)
+
+    @property
+    def operand_relays(self) -> int:
+        """Registers before these copies, each for a few of them: the last of the stages."""
+        return -(-self.operand_copies // RELAYED_COPIES) if self.broadcast_rows else 0
 
     @property
     def weight_bits(self) -> int:

@@ -378,6 +378,7 @@ class _Layer:
         operand_bits = tree.operand_bits * config.operand_copies
         if config.broadcast_stages:  # the registers before the copies
             operand_bits += 2 * config.columns * config.activation_bits
+            operand_bits += tree.operand_bits * config.operand_relays
         yield from self._register("registers", operand_bits, compute)
         # Behind each lane's tree stands what it adds to, read a cycle ahead.
         tree_bits = config.rows * (tree.register_bits + config.accumulator_bits)

@@ -114,7 +114,7 @@ class State(NamedTuple):
 
     step: int  # the last step
     take: int  # the step that took the newest tile: the next one is loaded from then on
-    sent: int  # the last result is taken: the serializer can load again
+    sent: int  # the last result leaves the serializer, which can load again
     room: int  # the half of the bank that the next row block fills is free
     room_after: int  # likewise, for the row block after it
     arrive: int  # the first word of the next token block can leave the queue behind the bus
@@ -137,8 +137,11 @@ Two to get where it leaves, one to write it.
 REOPEN = 2
 """Cycles from the last step of a half of the activation buffer to the next word for it."""
 
+VACATE = 2
+"""Cycles from the last word of a half of the bank that is read to the next step that fills it."""
+
 QUEUE = 1
-"""Cycles from a word of activations on the bus to the repacker."""
+"""Cycles in the queue of a port: from a word of activations to the repacker, or of results out."""
 
 
 def predict_cycles(schedule: Schedule) -> Cycles:
@@ -152,7 +155,7 @@ def predict_cycles(schedule: Schedule) -> Cycles:
 
 def cycles_of(state: State, steps: int) -> Cycles:
     """Return the cycles of a layer with so many steps that ends in a state."""
-    return _cycles(state, steps, ended=state.sent + 1)
+    return _cycles(state, steps, ended=state.sent + QUEUE + 1)
 
 
 def timeline(schedule: Schedule) -> list[Cycles]:
@@ -170,7 +173,7 @@ def timeline(schedule: Schedule) -> list[Cycles]:
         tokens = schedule.config.batch if left else schedule.last_tokens
         for after in _row_blocks(sizes, state, tokens):
             steps += schedule.column_blocks * tokens
-            ended = after.sent if steps == schedule.steps else after.step
+            ended = after.sent + QUEUE if steps == schedule.steps else after.step
             now = _cycles(after, steps, ended=ended + 1)
             slices.append(now - before)
             state, before = after, now
@@ -232,15 +235,15 @@ def start(sizes: Sizes) -> State:
     """Return the state before the first step.
 
     These are the first cycles in which the RTL can act: it takes words from cycle `sizes.start` on,
-    and a word of weights is in the tile one cycle later.
+    a word of weights is in the tile one cycle later, and a step can be made one after that.
     """
     at = sizes.start
     arrive = at + QUEUE
-    state = State(at - 1, at, 0, 0, 0, arrive, 0, 0, 0, 0, 0)
+    state = State(at - 1, at + 1, 0, 0, 0, arrive, 0, 0, 0, 0, 0)
     # Nothing stalls before the first step, since the lanes have had no work yet.
     first = tile(sizes, state, 1, 0, arrive + arrival(sizes, 0, 0) + WRITE, 0)
     stalls = (-first.weight_stall, -first.activation_stall)
-    return State(at - 1, at, 0, 0, 0, arrive, 0, 0, stalls[0], stalls[1], 0)
+    return State(at - 1, at + 1, 0, 0, 0, arrive, 0, 0, stalls[0], stalls[1], 0)
 
 
 def token_block(sizes: Sizes, state: State, tokens: int) -> State:
@@ -321,7 +324,7 @@ def send(sizes: Sizes, s: State, tokens: int, words: int) -> State:
     first = max(s.sent, s.take + sizes.step_latency)
     last = max(first + (tokens - 1) * words, s.step + sizes.step_latency)
     return State(
-        s.step, s.take, last + words, s.room_after, last + 1, s.arrive, s.space, s.space_after,
+        s.step, s.take, last + words, s.room_after, last + VACATE, s.arrive, s.space, s.space_after,
         s.weight_stall, s.activation_stall, s.result_stall,
     )  # fmt: skip
 

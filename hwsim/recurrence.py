@@ -9,9 +9,13 @@ from numba import njit
 
 from hwsim import supply
 from hwsim.activity import Cycles
-from hwsim.predict import QUEUE, REOPEN, WRITE, Sizes
+from hwsim.config import RESULT_QUEUE_WORDS
+from hwsim.predict import QUEUE, REOPEN, VACATE, WRITE, Sizes
 from hwsim.schedule import Schedule
 from hwsim.supply import Supply
+
+_RESULTS = 2 * RESULT_QUEUE_WORDS
+"""Words of results that are remembered: more than there can be in the queue and before it."""
 
 _arrival = njit(cache=True)(supply.arrival)
 _begun = njit(cache=True)(supply.begun)
@@ -44,7 +48,7 @@ def _walk(
 
     Names and first values are those of `hwsim.predict.start`.
     """
-    step, take, sent = c.start - 1, c.start, 0
+    step, take, sent = c.start - 1, c.start + 1, 0
     room = np.zeros(2, np.int64)  # of the halves of the bank
     space = np.zeros(2, np.int64)  # of the halves of the activation buffer
     weights = activations = results = 0  # words so far
@@ -52,6 +56,9 @@ def _walk(
     accepted = c.start - 1  # the last word of activations came from the bus
     queued = np.zeros(2, np.int64)  # the last two of them left the queue behind it
     written = c.start  # the last word of activations left the repacker's count
+    sends = np.zeros(_RESULTS, np.int64)  # the serializer turned to the last words of results
+    takes = np.zeros(_RESULTS, np.int64)  # the sink took them
+    inside = outside = 0  # of them, so many are in the queue or have left it, or have left it
     free = 0  # of the sink
     weight_stall = activation_stall = result_stall = 0
     ready = np.empty(c.batch * c.column_blocks, np.int64)  # words can be read
@@ -90,14 +97,14 @@ def _walk(
                     moved = max(moved, _arrival(weight, weights)) + 1
                     weights += 1
                     if word == 0:
-                        moved = max(moved, take + 1)
+                        moved = max(moved, take)
                 for token in range(tokens):
                     unblocked = idle = step + 1
                     if token == 0 and column_block == 0:
                         unblocked = max(idle, room[rows_half])
                     loaded = unblocked
                     if token == 0:
-                        loaded = max(unblocked, moved)
+                        loaded = max(unblocked, moved + 1)
                     step = max(loaded, ready[token * c.column_blocks + column_block])
                     if weights > c.tile_words or token > 0:  # there was a step before
                         result_stall += unblocked - idle
@@ -109,15 +116,29 @@ def _walk(
 
             words = c.result_words if row_block + 1 < c.row_blocks else c.last_result_words
             for token in range(tokens):
-                load = max(sent, done[token])
-                sent = load
-                for _ in range(words):
+                sent = max(sent, done[token])
+                for word in range(words):
                     bursts = _begun(result, results)
-                    sent = max(sent + 1, _opening(bursts, free))
-                    free = _after(result, bursts, sent, free)
+                    while True:
+                        # What is decided on is what the queue held two cycles before.
+                        while inside < results and sends[inside % _RESULTS] < sent - 3:
+                            inside += 1
+                        while outside < inside and takes[outside % _RESULTS] < sent - 2:
+                            outside += 1
+                        if inside - outside <= RESULT_QUEUE_WORDS - 4:
+                            break
+                        sent = takes[outside % _RESULTS] + 3
+                    if word == 0:
+                        load = sent
+                    sends[results % _RESULTS] = sent
+                    taken_at = max(sent + 2, takes[(results - 1) % _RESULTS] + 1)
+                    taken_at = max(taken_at, _opening(bursts, free))
+                    takes[results % _RESULTS] = taken_at
+                    free = _after(result, bursts, taken_at, free)
                     results += 1
-            room[rows_half] = load + 1
+                    sent += 1
+            room[rows_half] = load + VACATE
             rows_half ^= 1
         space[tokens_half] = step + REOPEN
         tokens_half ^= 1
-    return sent + 1, weight_stall, activation_stall, result_stall
+    return takes[(results - 1) % _RESULTS] + 1, weight_stall, activation_stall, result_stall

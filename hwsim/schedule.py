@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hwsim.activity import Activity, Cycles
 from hwsim.config import ArrayConfig
 
-START = 5
+START = 6
 """First cycle in which words are taken from the bus; the command is taken in cycle 0."""
 
 

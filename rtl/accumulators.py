@@ -31,8 +31,9 @@ class AccumulatorBank(wiring.Component):
         Its new value.
     write : In(1)
         That of the next cycle is to be written.
-    fetch : In(1)
-        The word that is to be sent is another one from the next cycle on.
+    fetch : In(operand_copies)
+        The word that is to be sent is another one from the next cycle on: the same for the rows of
+        every copy of the operands.
     result_half, result_token : In
         Which one.
     result : Out(rows * accumulator_bits)
@@ -49,7 +50,7 @@ class AccumulatorBank(wiring.Component):
                 "sums": Out(word),
                 "next": In(word),
                 "write": In(1),
-                "fetch": In(1),
+                "fetch": In(config.operand_copies),
                 "result_half": In(1),
                 "result_token": In(range(config.batch)),
                 "result": Out(word),
@@ -65,15 +66,12 @@ class AccumulatorBank(wiring.Component):
         ahead = Signal(range(2 * batch))  # address of what is read in the next cycle
         reading = Signal.like(ahead)
         result_address = Signal.like(ahead)
-        fetching = Signal.like(ahead, reset_less=True)
-        fetched = Signal.like(ahead)
         m.d.comb += [
             ahead.eq(self.token + Mux(self.half, batch, 0)),
             result_address.eq(self.result_token + Mux(self.result_half, batch, 0)),
-            fetched.eq(Mux(self.fetch, result_address, fetching)),
             self.sums.eq(sums),
         ]
-        m.d.sync += [reading.eq(ahead), fetching.eq(fetched)]
+        m.d.sync += reading.eq(ahead)
         again = self.write & (ahead == reading)
         # The rows of every copy of the operands have a memory with registers of its own.
         count = config.operand_copies
@@ -81,9 +79,14 @@ class AccumulatorBank(wiring.Component):
         writings = copies(m, self.write, count, name="writing")
         read_addresses = copies(m, ahead, count, name="read_address")
         write_addresses = copies(m, reading, count, name="write_address", reset_less=True)
-        result_addresses = copies(m, fetched, count, name="result_address", reset_less=True)
+        result_addresses = [
+            Signal.like(ahead, name=f"result_address_{copy}", reset_less=True, attrs={"keep": 1})
+            for copy in range(count)
+        ]
         bits = config.operand_rows * config.accumulator_bits
         for copy in range(count):
+            with m.If(self.fetch[copy]):
+                m.d.sync += result_addresses[copy].eq(result_address)
             part = slice(copy * bits, min((copy + 1) * bits, len(sums)))
             next_part = self.next[part]
             m.submodules[f"memory_{copy}"] = memory = Memory(

@@ -1,16 +1,21 @@
 """`ActivationBuffer`: keeps a token block for all its row blocks, while the next one arrives."""
 
-from typing import TypedDict
+from math import gcd
+from typing import Any, TypedDict
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value, ValueLike
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, ValueLike
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwsim.config import ArrayConfig
 from hwsim.rtl.layouts import Command
+from hwsim.rtl.platform import copies
 from hwsim.rtl.ram import BlockRam
 from hwsim.rtl.repacker import Repacker
 from hwsim.rtl.walker import Walker
+
+_RAMS = 4
+"""Most memories side by side, where each has registers of its own."""
 
 
 class RamShape(TypedDict):
@@ -21,10 +26,15 @@ class RamShape(TypedDict):
     registered: bool
 
 
+def activation_rams(config: ArrayConfig) -> int:
+    """Return how many memories the buffer has side by side, each with registers that drive it."""
+    return gcd(config.columns, _RAMS) if config.broadcast_stages else 1
+
+
 def activation_ram_shape(config: ArrayConfig) -> RamShape:
-    """Return what the buffer's memory is like: two halves, each of `batch` tokens."""
+    """Return what each of its memories is like: two halves, each of `batch` tokens."""
     return {
-        "width": config.columns * config.activation_bits,
+        "width": config.columns * config.activation_bits // activation_rams(config),
         "depth": 2 * config.batch * config.buffer_words,
         "registered": bool(config.broadcast_stages),
     }
@@ -51,18 +61,20 @@ class ActivationBuffer(wiring.Component):
     i : In(stream of activation_bus_bits)
         Activations, each token beginning with a new word.
     index : In(range(batch * buffer_words))
-        Word that the step after the next one needs, in its half.
+        Word that the third step from now on needs, in its half.
     last : In(1)
         Whether no later step needs that half; the steps from then on need the other one.
+    proceed : In(1)
+        That step is the second one from the next cycle on, and the second one is the first.
     load : In(1)
-        That step is the next one from the next cycle on. `index` and `last` matter only then.
-    available : Out(1)
-        Whether the word of the next step is there.
+        There is such a step: `index` and `last` matter only then; only with `proceed`.
+    first_there, second_there : Out(1)
+        Whether the word of the first, or second, step can be read in the next cycle.
     read : In(1)
-        The next step is being made: read its word.
+        The first step is being made: read its word; only with `proceed`.
     o : Out(columns * activation_bits)
-        The word, one cycle after `read`, and later by the `broadcast_stages`; holds until the next
-        one.
+        The word, one cycle after `read`, and later by the `broadcast_stages` but one; holds until
+        the next one.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -75,8 +87,10 @@ class ActivationBuffer(wiring.Component):
                 "i": In(stream.Signature(config.activation_bus_bits)),
                 "index": In(range(self._half_words)),
                 "last": In(1),
+                "proceed": In(1),
                 "load": In(1),
-                "available": Out(1),
+                "first_there": Out(1),
+                "second_there": Out(1),
                 "read": In(1),
                 "o": Out(config.columns * config.activation_bits),
             }
@@ -94,7 +108,6 @@ class ActivationBuffer(wiring.Component):
             max_length=config.max_in_features,
         )
         m.submodules.walker = walker = Walker(batch=config.batch, rows=False)
-        m.submodules.ram = ram = BlockRam(**activation_ram_shape(config))
 
         # The walker's position is the token whose words are taken from the bus. A half that a
         # token block occupies is free again a cycle after its last word is read, and taken into
@@ -102,7 +115,7 @@ class ActivationBuffer(wiring.Component):
         taking_half = Signal()
         occupied = Array([Signal(name="occupied_0"), Signal(name="occupied_1")])
         opened = Signal()  # there is a half for the words on offer
-        started = Signal()
+        started = Signal(2)
         token = walker.o.payload
         accept = Signal()
         m.d.comb += [
@@ -117,8 +130,8 @@ class ActivationBuffer(wiring.Component):
             accept.eq(self.i.valid & self.i.ready),
             walker.o.ready.eq(accept & repacker.i_last),
         ]
-        m.d.sync += started.eq(self.start)
-        with m.If(started | (walker.o.valid & ~occupied[taking_half])):
+        m.d.sync += started.eq(Cat(self.start, started))
+        with m.If(started[1] | (walker.o.valid & ~occupied[taking_half])):
             m.d.sync += opened.eq(1)
         with m.If(accept):
             m.d.sync += occupied[taking_half].eq(1)
@@ -126,60 +139,90 @@ class ActivationBuffer(wiring.Component):
                 m.d.sync += opened.eq(~token.last & ~occupied[~taking_half])
                 m.d.sync += taking_half.eq(~taking_half)
 
-        # What leaves the repacker.
+        # What leaves the repacker, which is known, and counted, a cycle before.
         writing_half = Signal()
         written = Array(Signal(range(self._half_words + 1), name=f"written_{h}") for h in (0, 1))
-        place = Signal(range(self._half_words + 1))  # in its half
-        write_address = Signal.like(ram.write_address)
-        m.d.comb += [
-            ram.write.eq(repacker.o.valid),
-            ram.write_address.eq(write_address),
-            ram.write_data.eq(repacker.o.payload),
-        ]
-        with m.If(repacker.o.valid):
-            m.d.sync += [
-                place.eq(place + 1),
-                write_address.eq(write_address + 1),
-                written[writing_half].eq(place + 1),
-            ]
-            with m.If(repacker.o_last & repacker.o_mark):
-                m.d.sync += [
-                    place.eq(0),
-                    write_address.eq(self._address(~writing_half, 0)),
-                    writing_half.eq(~writing_half),
-                ]
+        place = Signal(range(self._half_words))  # in its half
+        with m.If(repacker.soon.leaves):
+            m.d.sync += [place.eq(place + 1), written[writing_half].eq(place + 1)]
+            with m.If(repacker.soon.last & repacker.soon.mark):
+                m.d.sync += [place.eq(0), writing_half.eq(~writing_half)]
 
-        # A word that is there stays there until its step, so it is looked up once, before the step
-        # that waits for the outcome. While a word is missing nothing behind it is written, so no
-        # half has to be compared to see that it arrives.
-        def arriving(index: Value) -> Value:
-            return repacker.o.valid & (place == index)
-
+        # A word that is there stays there until its step, so it is looked up once, when its step
+        # becomes the second one. From then on it is enough to see it arrive.
+        step = data.StructLayout(
+            {
+                "there": 1,  # the word can be read from the next cycle on
+                "index": self.index.shape(),
+                "half": 1,
+                "last": 1,
+            }
+        )
+        third = Signal(step)
+        second = Signal(step, reset_less=True)
+        first = Signal(step, reset_less=True)
         ahead_half = Signal()
-        half = Signal()
-        index = Signal.like(self.index, reset_less=True)
-        last = Signal(reset_less=True)
-        with m.If(self.load):
-            there = self.index < written[ahead_half]
-            m.d.sync += [
-                self.available.eq(there | arriving(self.index)),
-                index.eq(self.index),
-                last.eq(self.last),
-                half.eq(ahead_half),
-                ahead_half.eq(ahead_half ^ self.last),
-            ]
-        with m.Elif(arriving(index)):
-            m.d.sync += self.available.eq(1)
+        ended = Signal()
 
-        # Many block RAMs are far apart: where there are stages for it, a register drives them, one
-        # stands behind them, and one on the way to the copies of the operands.
-        m.d["sync" if config.broadcast_stages else "comb"] += [
-            ram.read.eq(self.read),
-            ram.read_address.eq(self._address(half, index)),
-            self.o.eq(ram.read_data),
+        def later(position: Any) -> Value:
+            """Return whether the word will be there a cycle later."""
+            here = Cat(place, writing_half) == Cat(position.index, position.half)
+            return position.there | (repacker.soon.leaves & here)
+
+        # Where a token block is one step, its half can still hold words that are just being left.
+        m.d.comb += [
+            ended.eq(self.read & first.last),
+            third.index.eq(self.index),
+            third.half.eq(ahead_half),
+            third.last.eq(self.last),
+            third.there.eq(
+                (self.index < written[ahead_half]) & ~(ended & (first.half == ahead_half))
+            ),
+            self.first_there.eq(first.there),
+            self.second_there.eq(second.there),
         ]
-        with m.If(self.read & last):
-            m.d.sync += [written[half].eq(0), occupied[half].eq(0)]
+        m.d.sync += [first.there.eq(later(first)), second.there.eq(later(second))]
+        with m.If(self.proceed):
+            m.d.sync += [
+                first.eq(second),
+                first.there.eq(later(second)),
+                second.eq(third),
+                second.there.eq(later(third)),
+            ]
+        with m.If(self.load & self.last):
+            m.d.sync += ahead_half.eq(~ahead_half)
+
+        # Many block RAMs are far apart: where there are stages for it, registers of their own drive
+        # some of them, one stands behind them, and one on the way to the copies of the operands.
+        rams = [BlockRam(**activation_ram_shape(config)) for _ in range(activation_rams(config))]
+        count = len(rams)
+        bits = len(rams[0].read_address)
+        write_address = self._address(writing_half, place)[:bits]
+        read_address = self._address(first.half, first.index)[:bits]
+        writes = copies(m, repacker.soon.leaves, count, name="write")
+        write_addresses = copies(m, write_address, count, name="write_address", reset_less=True)
+        reads: list[Any] = [self.read] * count
+        read_addresses: list[Any] = [read_address] * count
+        if config.broadcast_stages:
+            reads = copies(m, self.read, count, name="read")
+            read_addresses = copies(m, read_address, count, name="read_address", reset_less=True)
+        for index, ram in enumerate(rams):
+            m.submodules[f"ram_{index}"] = ram
+            m.d.comb += [
+                ram.write.eq(writes[index]),
+                ram.write_address.eq(write_addresses[index]),
+                ram.write_data.eq(repacker.o.payload.word_select(index, len(ram.write_data))),
+                ram.read.eq(reads[index]),
+                ram.read_address.eq(read_addresses[index]),
+            ]
+        word = Cat(ram.read_data for ram in rams)
+        if config.broadcast_stages:
+            registered = Signal(len(word), reset_less=True)
+            m.d.sync += registered.eq(word)
+            word = registered
+        m.d.comb += self.o.eq(word)
+        with m.If(ended):
+            m.d.sync += [written[first.half].eq(0), occupied[first.half].eq(0)]
         return m
 
     def _address(self, half: Value, index: ValueLike) -> Value:

@@ -1,10 +1,12 @@
 """`Core`: the array with its buffers, from streams to a stream."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Signal
+from typing import Any
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hwsim.config import ArrayConfig
+from hwsim.config import RELAYED_COPIES, RESULT_QUEUE_WORDS, ArrayConfig
 from hwsim.rtl.accumulators import AccumulatorBank
 from hwsim.rtl.activations import ActivationBuffer
 from hwsim.rtl.counters import CAUSES, CycleCounters
@@ -12,7 +14,7 @@ from hwsim.rtl.decoder import WeightDecoder
 from hwsim.rtl.lanes import LANE_MODULE, LANES, copies_of
 from hwsim.rtl.layouts import Command
 from hwsim.rtl.platform import add_repeated, copies
-from hwsim.rtl.serializer import ResultSerializer, result_signature
+from hwsim.rtl.serializer import ResultQueue, ResultSerializer, result_layout
 from hwsim.rtl.tile import WeightTile
 from hwsim.rtl.walker import Walker, turns
 
@@ -45,7 +47,7 @@ class Core(wiring.Component):
         Tiles in loop order, once per token block.
     activations : In(stream of activation_bus_bits)
         Tokens, one after the other.
-    results : Out(result_signature)
+    results : Out(stream of result_layout)
         As they leave the `ResultSerializer`.
     busy : Out(1)
         From the acceptance of a command to that of the last result.
@@ -62,7 +64,7 @@ class Core(wiring.Component):
                 "command": In(stream.Signature(Command)),
                 "weights": In(stream.Signature(config.weight_bus_bits)),
                 "activations": In(stream.Signature(config.activation_bus_bits)),
-                "results": Out(result_signature(config)),
+                "results": Out(stream.Signature(result_layout(config))),
                 "busy": Out(1),
                 "error": Out(1),
                 "cycles": Out(data.StructLayout(dict.fromkeys(("total", *CAUSES), 32))),
@@ -131,8 +133,9 @@ class Core(wiring.Component):
         wiring.connect(m, decoder.o, tile.i)
         wiring.connect(m, wiring.flipped(self.activations), buffer.i)
 
-        # Steps. What the next one is stands in registers, so that little lies between two of them;
-        # the walker's position is the one after that.
+        # Steps. What the next two are stands in registers, and so does whether the first of them is
+        # made now: little lies between two registers then, and each has a few readers only. The
+        # walker's position is the third one.
         here, more = steps.o.payload, steps.o.valid
         position = data.StructLayout(
             {
@@ -144,36 +147,64 @@ class Core(wiring.Component):
                 "token": here.token.shape(),
             }
         )
+        second = Signal(position, reset_less=True)
         following = Signal(position, reset_less=True)
-        walking = Signal()  # there is one
-        proceed = Signal()
+        is_second = Signal()  # there is one
+        walking = Signal()  # there is a first one
         half = Signal()
         index = Signal.like(buffer.index)  # of its activations, in their half of the buffer
         occupied = Array([Signal(name="occupied_0"), Signal(name="occupied_1")])
+
+        # What is decided holds from the next cycle on: whether there is a step, and whether the
+        # positions move up, because there is one or there was none to wait for.
+        proceeds = Signal()
+        goes = Signal()
+        proceed, proceed_walker, proceed_second, proceed_buffer = copies(
+            m, proceeds, 4, name="proceed", init=1
+        )
+        step, step_buffer = copies(m, goes, 2, name="step")
+
+        def conditions(of: Any) -> tuple[Value, Value]:
+            """Return whether a step has room for its results, and its weights."""
+            return (
+                ~of.begins_row_block | ~occupied[of.half],
+                ~of.begins_tile | tile.available,
+            )
+
+        second_room, second_weights = conditions(second)
+        first_room, first_weights = conditions(following)
         room = Signal()
         weights_there = Signal()
-        step = Signal()
+        second_goes = Signal()
+        first_goes = Signal()
         m.d.comb += [
-            room.eq(~following.begins_row_block | ~occupied[following.half]),
-            weights_there.eq(~following.begins_tile | tile.available),
-            step.eq(walking & room & weights_there & buffer.available),
-            proceed.eq(step | ~walking),
-            steps.o.ready.eq(proceed),
-            tile.take.eq(step & following.begins_tile),
+            second_goes.eq(second_room & second_weights & buffer.second_there),
+            first_goes.eq(walking & first_room & first_weights & buffer.first_there),
+            goes.eq(Mux(proceed, is_second & second_goes, first_goes)),
+            proceeds.eq(Mux(proceed, ~is_second | second_goes, first_goes)),
+            steps.o.ready.eq(proceed_walker),
+            tile.take.eq(goes & Mux(proceed, second.begins_tile, following.begins_tile)),
             buffer.index.eq(index),
             buffer.last.eq(here.last_token & here.last_column & here.last_row),
-            buffer.load.eq(proceed & more),
-            buffer.read.eq(step),
+            buffer.proceed.eq(proceed_buffer),
+            buffer.load.eq(proceed_buffer & more),
+            buffer.read.eq(step_buffer),
         ]
-        with m.If(proceed):
+        m.d.sync += [
+            room.eq(Mux(proceed, second_room, first_room)),
+            weights_there.eq(Mux(proceed, second_weights, first_weights)),
+        ]
+        with m.If(proceed_second):
             m.d.sync += [
-                walking.eq(more),
-                following.first.eq(here.first_column),
-                following.last.eq(here.last_column),
-                following.begins_tile.eq(here.first_token),
-                following.begins_row_block.eq(here.first_token & here.first_column),
-                following.half.eq(half),
-                following.token.eq(here.token),
+                walking.eq(is_second),
+                following.eq(second),
+                is_second.eq(more),
+                second.first.eq(here.first_column),
+                second.last.eq(here.last_column),
+                second.begins_tile.eq(here.first_token),
+                second.begins_row_block.eq(here.first_token & here.first_column),
+                second.half.eq(half),
+                second.token.eq(here.token),
             ]
         with m.If(buffer.load):
             # index = token * column_blocks + column_block, without a multiplication
@@ -194,6 +225,10 @@ class Core(wiring.Component):
             if stage == 1 + config.broadcast_stages:
                 prepared = LANES[config.lane].prepare(config, buffer.o)
                 operands = copies_of(prepared, config)
+                sources = [prepared]
+                if config.broadcast_stages:
+                    count = config.operand_relays
+                    sources = copies(m, prepared, count, name="relay", reset_less=True)
                 # An enable for every part of every copy.
                 most = _ENABLED if config.broadcast_stages else len(prepared)
                 parts = [slice(at, at + most) for at in range(0, len(prepared), most)]
@@ -202,9 +237,10 @@ class Core(wiring.Component):
                     groups = copies(m, earlier_valid, len(operands), name="enable_group")
                 for place, (copy, group) in enumerate(zip(operands, groups, strict=True)):
                     enables = copies(m, group, len(parts), name=f"enable_{place}")
+                    source = sources[place // RELAYED_COPIES]
                     for part, enable in zip(parts, enables, strict=True):
                         with m.If(enable):
-                            m.d.sync += copy[part].eq(prepared[part])
+                            m.d.sync += copy[part].eq(source[part])
             next_valid = Signal(name=f"valid_{stage + 1}")
             next_about = Signal.like(about, name=f"about_{stage + 1}", reset_less=True)
             m.d.sync += [next_valid.eq(valid), next_about.eq(about)]
@@ -245,7 +281,13 @@ class Core(wiring.Component):
             bank.result_token.eq(serializer.next_token),
             serializer.sums.eq(bank.result),
         ]
-        wiring.connect(m, serializer.o, wiring.flipped(self.results))
+        m.submodules.queue = queue = ResultQueue(result_layout(config), depth=RESULT_QUEUE_WORDS)
+        m.d.comb += [
+            serializer.room.eq(queue.room),
+            queue.comes.eq(serializer.sends),
+            queue.i.eq(serializer.o),
+        ]
+        wiring.connect(m, queue.o, wiring.flipped(self.results))
         with m.If(self.results.valid & self.results.ready & self.results.payload.last):
             m.d.sync += self.busy.eq(0)
 

@@ -8,7 +8,11 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hwsim.rtl.platform import copies
 from hwsim.rtl.walker import Ahead
+
+_DECIDED = data.StructLayout({"leaves": 1, "last": 1, "mark": 1})
+"""What is decided about an output word before it leaves."""
 
 
 class Repacker(wiring.Component):
@@ -53,6 +57,8 @@ class Repacker(wiring.Component):
         Whether the output word is the last of its packet.
     o_mark : Out(1)
         What was given about the packet, with its last word.
+    soon : Out(struct of leaves, last, mark)
+        What `o.valid`, `o_last` and `o_mark` will be in the next cycle.
     """
 
     def __init__(self, *, item_bits: int, i_items: int, o_items: int, max_length: int):
@@ -70,6 +76,7 @@ class Repacker(wiring.Component):
                 "o": Out(stream.Signature(o_items * item_bits, always_ready=True)),
                 "o_last": Out(1),
                 "o_mark": Out(1),
+                "soon": Out(_DECIDED),
             }
         )
 
@@ -150,20 +157,17 @@ class Repacker(wiring.Component):
             m.d.sync += [final.eq(queue.o.payload.last), mark.eq(queue.o.payload.mark)]
 
         # In the next cycle it is made out where the word goes, then it goes there.
-        decided = data.StructLayout({"leaves": 1, "last": 1, "mark": 1})
-        first = Signal(decided)
-        second = Signal(decided)
+        first = Signal(_DECIDED)
+        second = Signal(_DECIDED)
         place = Signal.like(position, init=o_grains)  # beyond the last one, if nothing comes
         places = Signal(o_grains)  # one-hot
         following = Signal(i_items * bits, reset_less=True)
         coming = Signal.like(following, reset_less=True)
-        shift = Signal()
         clear = Signal()
         held = Signal(capacity * grain * bits, reset_less=True)  # zeros above what there is
         m.d.sync += [
             first.eq(Cat(leaves, ends, mark)),
             second.eq(first),
-            shift.eq(first.leaves | self.start),
             clear.eq(self.start),
             place.eq(Mux(accept, position, o_grains)),
             places.eq(Cat(place == offset for offset in range(o_grains))),
@@ -174,11 +178,19 @@ class Repacker(wiring.Component):
             self.o.valid.eq(second.leaves),
             self.o_last.eq(second.last),
             self.o_mark.eq(second.mark),
+            self.soon.eq(first),
         ]
         placed = [
             Mux(here, coming << (offset * grain * bits), 0) for offset, here in enumerate(places)
         ]
-        kept = Mux(shift, Mux(clear, 0, held >> (o_items * bits)), held)
-        m.d.sync += held.eq(reduce(or_, placed, kept))
+        # What is held is wide: each of its grains has a register that moves it.
+        grain_bits = grain * bits
+        shifts = copies(m, first.leaves | self.start, capacity, name="shift")
+        shifted = held >> (o_items * bits)
+        comes = reduce(or_, placed)
+        for index, shift in enumerate(shifts):
+            part = slice(index * grain_bits, (index + 1) * grain_bits)
+            kept = Mux(shift, Mux(clear, 0, shifted[part]), held[part])
+            m.d.sync += held[part].eq(kept | comes[part])
         m.d.comb += self.o.payload.eq(held[: o_items * bits])
         return m

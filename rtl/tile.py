@@ -17,9 +17,10 @@ _ENABLED = 32
 class WeightTile(wiring.Component):
     """Two tiles of registers: one is filled from the bus while the lanes use the other.
 
-    A step may begin in the very cycle in which the last word of its tile is taken: the swap follows
-    one cycle later, together with the step's activations. So tiles of W words can be taken every
-    W cycles, without a gap.
+    A step may be decided in the very cycle in which the last word of its tile is taken; it is made
+    one cycle later, and the swap follows it together with the step's activations. Words of the next
+    tile are taken from the cycle of the step on, so tiles of W words can be taken every W cycles,
+    without a gap.
 
     Parameters
     ----------
@@ -33,9 +34,9 @@ class WeightTile(wiring.Component):
     available : Out(1)
         Whether the next tile is complete, or will be with the word taken in this cycle.
     take : In(1)
-        The first step of the next tile is being made; only while `available`.
+        The first step of the next tile is made in the next cycle; only while `available`.
     weights : array of Out(tile_row_bits)
-        The rows of the tile in use, recoded for the lane: of the taken one from the second cycle
+        The rows of the tile in use, recoded for the lane: of the taken one from the third cycle
         after `take`, and later by the `broadcast_stages`.
     """
 
@@ -68,22 +69,26 @@ class WeightTile(wiring.Component):
             Signal(config.tile_row_bits, name=f"current_{row}", reset_less=True)
             for row in range(config.rows)
         ]
-        free = Signal(init=1)  # the next tile is not complete, or is being swapped
+        free = Signal(init=1)  # the next tile is not complete, or its first step is being made
+        taken = Signal()
         swap = Signal()
         accept = Signal()
         place, last_word = turns(m, config.tile_words, accept)
-        completing = Signal()
         m.d.comb += [
             self.i.ready.eq(free),
             accept.eq(self.i.valid & free),
-            completing.eq(accept & last_word),
-            self.available.eq(~free | completing),
+            self.available.eq(~free | (self.i.valid & last_word)),
         ]
         m.d.comb += [port.eq(row) for port, row in zip(self.weights, current, strict=True)]
-        m.d.sync += [swap.eq(self.take), free.eq(~self.available | self.take)]
+        m.d.sync += [
+            taken.eq(self.take),
+            swap.eq(taken),
+            free.eq(~self.available | self.take),
+        ]
 
-        # Both what fills a tile and what swaps them come later where operands do: it is the same
-        # tile after that, and the wires to all its registers start at registers of their own.
+        # What fills a tile comes a cycle later, when the one before is being swapped. Both come
+        # later still where operands do: it is the same tile after that, and the wires to all its
+        # registers start at registers of their own.
         def delayed(value: Value, name: str, stages: int, *, reset_less: bool = False) -> Value:
             for stage in range(stages):
                 later = Signal(len(value), name=f"{name}_{stage}", reset_less=reset_less)
@@ -92,17 +97,22 @@ class WeightTile(wiring.Component):
             return value
 
         stages = config.broadcast_stages
-        accepts = Signal(config.tile_words)
-        m.d.comb += accepts.eq(Mux(accept, 1 << place, 0))
+        filling = Signal()
+        places = Signal(config.tile_words, reset_less=True)
+        payload = Signal(word_bits, reset_less=True)
+        m.d.sync += [filling.eq(accept), places.eq(1 << place), payload.eq(self.i.payload)]
+        fill = Signal(config.tile_words)
+        m.d.comb += fill.eq(Mux(filling, places, 0))
         used = config.columns * config.weight_bits
         most = _ENABLED if stages else max(config.tile_row_bits, word_bits)
         row_parts, word_parts = (-(-bits // most) for bits in (config.tile_row_bits, word_bits))
-        payloads = [self.i.payload] * config.operand_copies
-        fills, swaps = [accepts] * word_parts, [swap] * (config.rows * row_parts)
+        payloads = [payload] * config.operand_copies
+        fills, swaps = [fill] * word_parts, [swap] * (config.rows * row_parts)
         if stages:
-            before = delayed(self.i.payload, "payload", stages - 1, reset_less=True)
+            before = delayed(payload, "payload", stages - 1, reset_less=True)
             payloads = copies(m, before, config.operand_copies, name="payload", reset_less=True)
-            fills = copies(m, delayed(accepts, "fills", stages - 1), len(fills), name="fills")
+            before = delayed(fill, "fills", stages - 1, reset_less=True)
+            fills = copies(m, before, len(fills), name="fills", reset_less=True)
             before = delayed(swap, "swap", stages - 2)
             groups = copies(m, before, config.operand_copies, name="swap_group")
             swaps = []
@@ -121,11 +131,11 @@ class WeightTile(wiring.Component):
                     m.d.sync += current[row][bits].eq(recoded[bits])
         for index, word in enumerate(following):
             row = min(index * word_bits // row_bits, config.rows - 1)  # the first one with a part
-            payload = payloads[row // config.operand_rows]
-            for part, fill in enumerate(fills):
+            its_payload = payloads[row // config.operand_rows]
+            for part, its_fill in enumerate(fills):
                 bits = slice(part * most, (part + 1) * most)
-                with m.If(fill[index]):
-                    m.d.sync += word[bits].eq(payload[bits])
+                with m.If(its_fill[index]):
+                    m.d.sync += word[bits].eq(its_payload[bits])
         return m
 
     def _recoded(self, m: Module, platform: object, row: int, weights: Value) -> Value:

@@ -7,6 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwsim.rtl.layouts import Command
+from hwsim.rtl.platform import copies
 
 
 class Loop(wiring.Component):
@@ -34,8 +35,6 @@ class Loop(wiring.Component):
         This position.
     first, last : Out(1)
         Whether it is the first or the last one.
-    ends : Out(1)
-        The last one is being left.
     """
 
     def __init__(self, width: int):
@@ -48,7 +47,6 @@ class Loop(wiring.Component):
                 "index": Out(width),
                 "first": Out(1),
                 "last": Out(1, init=1),
-                "ends": Out(1),
             }
         )
 
@@ -63,7 +61,6 @@ class Loop(wiring.Component):
             m.d.sync += all_few.eq(self.count[low:] == 0)
             with m.If(self.advance):
                 m.d.sync += few.eq(Mux(self.last, all_few, left[low:] == 0))
-        m.d.comb += self.ends.eq(self.advance & self.last)
         with m.If(self.advance):
             m.d.sync += [self.index.eq(self.index + 1), left.eq(left - 1)]
             m.d.sync += [self.first.eq(0), self.last.eq(few & (left[:low] == 2))]
@@ -98,6 +95,8 @@ class Ahead(wiring.Component):
     -------
     i, o : In, Out(stream of shape)
         An item leaves one cycle after it came, or later.
+    ready_next : Out(1)
+        `i.ready` of the next cycle.
     """
 
     def __init__(self, shape: ShapeLike):
@@ -106,6 +105,7 @@ class Ahead(wiring.Component):
             {
                 "i": In(stream.Signature(shape)),
                 "o": Out(stream.Signature(shape)),
+                "ready_next": Out(1),
             }
         )
 
@@ -114,14 +114,26 @@ class Ahead(wiring.Component):
         m = Module()
         shown = Signal(self._shape, reset_less=True)
         spare = Signal(self._shape, reset_less=True)
-        spare_valid = Signal()
-        m.d.comb += [self.i.ready.eq(~spare_valid), self.o.payload.eq(shown)]
-        with m.If(self.o.ready | ~self.o.valid):
-            m.d.sync += [self.o.valid.eq(spare_valid | self.i.valid), spare_valid.eq(0)]
-            m.d.sync += shown.eq(Mux(spare_valid, spare, self.i.payload))
+        valid_next = Signal()
+        spare_next = Signal()
+        # One of each for the handshake, one for the payload, which is wide and elsewhere.
+        valid, shows = copies(m, valid_next, 2, name="valid")
+        spare_valid, keeps = copies(m, spare_next, 2, name="spare_valid")
+        m.d.comb += [
+            valid_next.eq(valid),
+            spare_next.eq(spare_valid),
+            self.i.ready.eq(~spare_valid),
+            self.ready_next.eq(~spare_next),
+            self.o.valid.eq(valid),
+            self.o.payload.eq(shown),
+        ]
+        with m.If(self.o.ready | ~valid):
+            m.d.comb += [valid_next.eq(spare_valid | self.i.valid), spare_next.eq(0)]
         with m.Elif(self.i.valid):
-            m.d.sync += spare_valid.eq(1)
-        with m.If(~spare_valid):
+            m.d.comb += spare_next.eq(1)
+        with m.If(self.o.ready | ~shows):
+            m.d.sync += shown.eq(Mux(keeps, spare, self.i.payload))
+        with m.If(~keeps):
             m.d.sync += spare.eq(self.i.payload)
         return m
 
@@ -150,7 +162,7 @@ class Walker(wiring.Component):
     command : In(Command)
         The layer; holds still from two cycles before `start` on.
     o : Out(stream of position)
-        The first position is there in the second cycle after `start`. It consists of
+        The first position is there in the third cycle after `start`. It consists of
 
         * `token`, `column`, `row`: token within its block, column block, row block;
         * `first_token`, `last_token` and so on: whether it is the first or last one of that loop;
@@ -186,6 +198,9 @@ class Walker(wiring.Component):
         m.submodules.ahead = ahead = Ahead(self.o.payload.shape())
         here = ahead.i.payload
         active = ahead.i.valid
+        active_next = Signal()
+        started = Signal()
+        m.d.sync += [started.eq(self.start), active.eq(active_next)]
         wiring.connect(m, ahead.o, wiring.flipped(self.o))
 
         # The next token block is made out while this one is walked, which may take one cycle only.
@@ -220,33 +235,38 @@ class Walker(wiring.Component):
         m.d.sync += few.eq(command.tokens[low:] == 0)
         m.d.sync += describe(first_block, command.tokens[:low], few, 0)
         m.d.sync += describe(second_block, command.tokens[:low], few, batch)
-        with m.If(self.start):
+        m.d.comb += active_next.eq(active)
+        with m.If(started):
             m.d.comb += entered.eq(first_block)
         with m.If(leave):
             m.d.sync += [block.eq(entered), tokens_left.eq(tokens_left - batch)]
             m.d.sync += borrows.eq(tokens_left < batch)
             m.d.sync += describe(next_block, tokens_left, few_left, 2 * batch)
-            m.d.sync += [few_left.eq(tokens_left_high == 0), active.eq(~block.last)]
-            with m.If(self.start):
+            m.d.sync += few_left.eq(tokens_left_high == 0)
+            m.d.comb += active_next.eq(~block.last)
+            with m.If(started):
                 m.d.sync += [next_block.eq(second_block), few_left.eq(few)]
-                m.d.sync += [tokens_left.eq(command.tokens), borrows.eq(0), active.eq(1)]
+                m.d.sync += [tokens_left.eq(command.tokens), borrows.eq(0)]
+                m.d.comb += active_next.eq(1)
         m.d.sync += left.eq(leave)
-        with m.If(self.start):
+        with m.If(started):
             m.d.sync += tokens_left_high.eq(command.tokens[low:])
         with m.Elif(left & borrows):
             m.d.sync += tokens_left_high.eq(tokens_left_high - 1)
 
-        # Each loop advances where the one inside it ends. Between layers all of them stand at a
-        # last position, so that a start is an advance like others, and enters the first ones.
+        # Each loop advances where those inside it end. Between layers all of them stand at a last
+        # position, so that a start is an advance like others, and enters the first ones. Whether
+        # there is one at all is in registers, one a loop.
         column_blocks = command.column_blocks[: len(Const(self._columns))]
         row_blocks = command.row_blocks
         single_column = Signal(reset_less=True)
         single_row = Signal(reset_less=True)
         m.d.sync += [single_column.eq(column_blocks == 1), single_row.eq(row_blocks == 1)]
-        advance = self.start | (active & ahead.i.ready)
+        goes = self.start | (active_next & ahead.ready_next)
+        inside = Const(1)
         last = Signal()
         m.d.comb += last.eq(Cat(lasts.values()).all() & block.last)
-        close = last & ~self.start
+        close = last & ~started
         for name, walked, count, single in (
             ("token", self._tokens, entered.tokens, entered.single),
             ("column", self._columns > 1, column_blocks, single_column),
@@ -257,8 +277,9 @@ class Walker(wiring.Component):
                 m.d.comb += [here[f"first_{name}"].eq(1), lasts[name].eq(1)]
                 continue
             m.submodules[name] = loop = Loop(len(count))
+            (advance,) = copies(m, goes, 1, name=f"goes_{name}")
             m.d.comb += [
-                loop.advance.eq(advance),
+                loop.advance.eq(advance & inside),
                 loop.close.eq(close),
                 loop.count.eq(count),
                 loop.single.eq(single),
@@ -266,6 +287,7 @@ class Walker(wiring.Component):
                 here[f"first_{name}"].eq(loop.first),
                 lasts[name].eq(loop.last),
             ]
-            advance = loop.ends
-        m.d.comb += [leave.eq(advance), here.last.eq(last)]
+            inside &= loop.last
+        (advance,) = copies(m, goes, 1, name="goes")
+        m.d.comb += [leave.eq(advance & inside), here.last.eq(last)]
         return m

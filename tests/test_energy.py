@@ -106,8 +106,8 @@ class TestByHand:
     def test_clock_gating(self, toy) -> None:
         array = ARRAY.replace(pipeline=1, broadcast_rows=2)
         # Trees of two rows: 10 + 9, then 11 bits, and the sum of 16 that is added to. Operands of
-        # 24 bits, and two registers before them.
-        tree, operands, tile = 2 * (10 + 9 + 11 + 16), 3 * 24, 12
+        # 24 bits, and three registers before them.
+        tree, operands, tile = 2 * (10 + 9 + 11 + 16), 4 * 24, 12
         for gating, held_cycles in (("none", (9, 9)), ("enables", (0, 9)), ("all", (0, 0))):
             enabled, always = (held * 1 + 1 * 2 for held in held_cycles)
             rates = Rates(table=toy, node="toy", clock_gating=gating)

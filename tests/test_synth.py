@@ -2,6 +2,7 @@
 
 import shutil
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,30 @@ def test_what_cannot_be_done_is_refused_by_name(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(pnr, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'hwsim\[fpga\]'"):
         synthesize(SMALL, "ecp5", seeds=(1,))
+
+
+def test_a_router_that_gets_no_closer_to_its_goal_gets_a_lower_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = """
+while sys.argv.index("--tmg-ripup") and float(sys.argv[sys.argv.index("--freq") + 1]) > 140:
+    print("Info: iter=9 wires=5 overused=0 overuse=0 tmgfail=2 archfail=NA", flush=True)
+print("Info: iter=9 wires=5 overused=0 overuse=0 tmgfail=0 archfail=0")
+open("report.json", "w").write(" ".join(sys.argv[1:]))
+"""
+    monkeypatch.setattr(
+        pnr.yosys, "run", lambda script, folder: (folder / "harness.json").write_text("{}")
+    )
+    (core := tmp_path / "netlist.json").write_text("{}")
+    monkeypatch.setattr(pnr, "_NEXTPNR", f"import sys{endless}")
+    pnr.run("", core, tmp_path, seed=3)
+    options = (tmp_path / "report.json").read_text()
+    assert options.endswith("--seed 3 --freq 138 --tmg-ripup")
+    assert (tmp_path / "nextpnr.log").read_text().count("iter=") == 1
+
+    monkeypatch.setattr(pnr, "_NEXTPNR", "print('ERROR: no room'); raise SystemExit(1)")
+    with pytest.raises(InputError, match="nextpnr, seed 3: ERROR: no room"):
+        pnr.run("", core, tmp_path, seed=3)
 
 
 def test_a_second_time_nothing_is_built(ecp5: SynthReport, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hwsim import supply
 from hwsim.activity import Cycles
+from hwsim.config import RESULT_QUEUE_WORDS
 from hwsim.engines import stalls
 from hwsim.engines.ports import HardwareHang, Stimulus
 from hwsim.engines.stalls import PORTS
@@ -47,6 +48,7 @@ class _Core(NamedTuple):
     out_features: int
     weight_words: int
     activation_words: int
+    result_words: int
     weight: Supply
     activation: Supply
     result: Supply
@@ -70,6 +72,7 @@ class _Core(NamedTuple):
             out_features=schedule.out_features,
             weight_words=schedule.weight_words,
             activation_words=schedule.activation_words,
+            result_words=schedule.result_words,
             threshold=pattern.threshold,
             **ports,
         )
@@ -92,9 +95,11 @@ _REGISTERS = np.dtype(
             *("moving", "moving_ends", "leaving", "leaving_ends", "writing_half", "using_half"),
             # of the steps
             *("token", "column_block", "row_block", "tokens_left", "index", "half", "finishing"),
+            *("going", "had_room", "had_weights"),
             # of the serializer
-            *("waiting", "held_rows", "held_last", "rows_left", "sent_half"),
-            *("sent_token", "sent_row", "sent_tokens_left"),
+            *("waiting", "held_rows", "rows_left", "sent_half"),
+            *("sent_token", "sent_row", "sent_tokens_left", "room", "room_ahead"),
+            *("sending", "queued_results"),
         )
     ]
     + [(name, np.int64, 2) for name in ("filled", "written", "occupied")]
@@ -156,19 +161,16 @@ def _run(c: _Core, s: Any, log: Log) -> int:
         # Steps.
         walking = running and s.tokens_left > 0
         last_block = s.tokens_left <= c.sizes.batch
-        first_token = s.token == 0
         last_token = s.token == c.sizes.batch - 1 or (last_block and s.token + 1 == s.tokens_left)
         last_column = s.column_block + 1 == c.sizes.column_blocks
         last_row = s.row_block + 1 == c.sizes.row_blocks
-        room = not (first_token and s.column_block == 0) or s.occupied[s.half] == 0
-        weights_there = not first_token or tile_available
-        activations_there = s.index < s.written[s.using_half]
-        step = walking and room and weights_there and activations_there
+        step = s.going == 1
+        occupied_0, occupied_1 = s.occupied  # what the next step is decided by
 
         # Results.
-        result_last = s.held_rows <= c.per_result
-        result_taken = s.held_rows > 0 and result_ready
-        load = s.waiting > 0 and (s.held_rows == 0 or (result_ready and result_last))
+        result_taken = s.queued_results > 0 and result_ready
+        shift = s.room == 1 and s.held_rows > c.per_result
+        load = s.room == 1 and s.held_rows <= c.per_result and s.waiting > 0
         finished = s.finishing >> (c.sizes.step_latency - 2) & 1
         sent_block_is_last = s.sent_tokens_left <= c.sizes.batch
         sent_last_token = s.sent_token == c.sizes.batch - 1 or (
@@ -183,10 +185,10 @@ def _run(c: _Core, s: Any, log: Log) -> int:
         elif s.compute == 0 or not walking:
             cause = _FILL_DRAIN
             s.fill_drain += 1
-        elif not room:
+        elif s.had_room == 0:
             cause = _RESULT_STALL
             s.result_stall += 1
-        elif not weights_there:
+        elif s.had_weights == 0:
             cause = _WEIGHT_STALL
             s.weight_stall += 1
         else:
@@ -194,7 +196,7 @@ def _run(c: _Core, s: Any, log: Log) -> int:
             s.activation_stall += 1
         log[at] = (
             cause
-            | TILE_TAKEN * (step and first_token)
+            | TILE_TAKEN * (step and s.token == 0)
             | WEIGHT_TAKEN * weight_taken
             | ACTIVATION_TAKEN * activation_taken
             | RESULT_TAKEN * result_taken
@@ -206,7 +208,6 @@ def _run(c: _Core, s: Any, log: Log) -> int:
             s.word += 1
         if completing:
             s.word = 0
-        s.free = not tile_available or (step and first_token)
         if weight_taken:
             s.weights_taken += 1
             s.weight_offered = 0
@@ -253,7 +254,6 @@ def _run(c: _Core, s: Any, log: Log) -> int:
         # Results:
         if load:
             s.held_rows = min(s.rows_left, c.rows)
-            s.held_last = sent_last_token and sent_last_row and sent_block_is_last
             s.sent_token += 1
             if sent_last_token:
                 s.occupied[s.sent_half] = 0
@@ -265,12 +265,16 @@ def _run(c: _Core, s: Any, log: Log) -> int:
                     s.rows_left = c.out_features
                     s.sent_row = 0
                     s.sent_tokens_left -= c.sizes.batch
-        elif result_taken:
-            s.done = result_last and s.held_last == 1
-            s.held_rows = 0 if result_last else s.held_rows - c.per_result
+        elif shift:
+            s.held_rows -= c.per_result
+        s.room = s.room_ahead
+        s.room_ahead = s.queued_results <= RESULT_QUEUE_WORDS - 4
+        s.queued_results += s.sending - result_taken
+        s.sending = load or shift
         if result_taken:
             s.sink_free = _after(c.result, bursts, cycle, s.sink_free)
             s.results_taken += 1
+            s.done = s.results_taken == c.result_words
         s.waiting += finished - load
         s.finishing = s.finishing << 1 | (step and last_column)
 
@@ -294,6 +298,18 @@ def _run(c: _Core, s: Any, log: Log) -> int:
                         s.written[s.using_half] = 0
                         s.filled[s.using_half] = 0
                         s.using_half ^= 1
+        occupied = occupied_1 if s.half == 1 else occupied_0
+        s.had_room = s.token > 0 or s.column_block > 0 or occupied == 0
+        s.had_weights = s.token > 0 or tile_available
+        activations_there = s.index < s.written[s.using_half]
+        s.going = (
+            running
+            and s.tokens_left > 0
+            and s.had_room == 1
+            and s.had_weights == 1
+            and activations_there
+        )
+        s.free = not tile_available or (s.going == 1 and s.token == 0)
 
         if weight_taken or activation_taken or result_taken:
             s.moved = cycle

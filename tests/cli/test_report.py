@@ -86,7 +86,7 @@ def test_a_layer_is_run_beside_its_prediction(hwsim, tmp_path, own_trace) -> Non
 
     # The same run, by way of the file that `simulate` writes.
     layer = ("--layer", own_trace, *array, "--json", "run.json")
-    assert hwsim("simulate", *layer, "--lane", "carry-fold", "--encoding", "base3")[0] == 0
+    assert hwsim("simulate", *layer, "--preset", "default-64x64")[0] == 0
     assert hwsim(*QUICK, "--only", "layer", "--run", "run.json")[0] == 0
     again = json.loads((tmp_path / "r" / "provenance.json").read_text())["inputs"]["run"]
     assert again["cycles"] == run["cycles"]

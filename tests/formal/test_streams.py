@@ -1,7 +1,9 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.lib import data
 from formal.contract import Contract, Refuted, prove
 from formal.ghosts import conserved, least, steady
 
@@ -9,7 +11,7 @@ from hwsim.config import ArrayConfig
 from hwsim.rtl.activations import ActivationBuffer
 from hwsim.rtl.decoder import DECODERS, WeightDecoder
 from hwsim.rtl.repacker import Repacker
-from hwsim.rtl.serializer import ResultSerializer
+from hwsim.rtl.serializer import ResultQueue, ResultSerializer
 from hwsim.rtl.tile import WeightTile
 from hwsim.rtl.top import Top
 from hwsim.rtl.walker import Ahead
@@ -156,8 +158,8 @@ def test_weight_tile(rows: int, columns: int, bus: int, tmp_path: Path) -> None:
         masks = Array((1 << (8 - bits)) - 1 for bits in fill)
         i_items.append(byte & masks[config.tile_bytes - left + place])
 
-    taken, visible = Signal(), Signal()
-    c.m.d.sync += [taken.eq(dut.take), visible.eq(taken)]
+    stepping, taken, visible = Signal(), Signal(), Signal()
+    c.m.d.sync += [stepping.eq(dut.take), taken.eq(stepping), visible.eq(taken)]
     conserved(
         c,
         "byte",
@@ -188,7 +190,7 @@ def test_result_serializer(
     c = Contract()
     m = c.m
     m.submodules.dut = dut = ResultSerializer(config)
-    c.free(dut.finished, dut.o.ready)
+    c.free(dut.finished, dut.room)
 
     # A layer of up to 2 token blocks and 2 row blocks; the next one begins when it is over.
     tokens, outputs = Signal(range(2 * batch + 1)), Signal(range(2 * rows + 1))
@@ -248,44 +250,71 @@ def test_result_serializer(
     with m.If(dut.finished):
         m.d.sync += [full[into.half].eq(1), bank[into.token + Mux(into.half, batch, 0)].eq(bundle)]
     address = Signal(range(2 * batch))
-    with m.If(dut.fetch):
+    with m.If(dut.fetch[0]):
         m.d.sync += address.eq(dut.next_token + Mux(dut.next_half, batch, 0))
     m.d.comb += dut.sums.eq(bank[address])
 
     # What leaves.
     out = Walk("out")
     sent_rows = Signal(range(rows + 1))  # of the bundle that is being sent
-    taken = dut.o.valid & dut.o.ready
     o_rows = least(out.rows - sent_rows, config.results_per_word)
     bundle_ends = sent_rows + o_rows == out.rows
-    out.step(taken & bundle_ends)
+    out.step(dut.sends & bundle_ends)
     m.d.sync += sent_rows.eq(
-        Mux(dut.start, 0, Mux(taken, Mux(bundle_ends, 0, sent_rows + o_rows), sent_rows))
+        Mux(dut.start, 0, Mux(dut.sends, Mux(bundle_ends, 0, sent_rows + o_rows), sent_rows))
     )
     ends = out.last & bundle_ends
-    m.d.sync += busy.eq(dut.start | (busy & ~(taken & ends)))
+    m.d.sync += busy.eq(dut.start | (busy & ~(dut.sends & ends)))
 
-    payload = dut.o.payload
-    word = [payload.data[8 * at : 8 * at + 8] for at in range(config.results_per_word)]
-    steady(c, "word", valid=dut.o.valid, ready=dut.o.ready, payload=payload)
-    conserved(
+    word = [dut.o.data[8 * at : 8 * at + 8] for at in range(config.results_per_word)]
+    o_count = Mux(dut.sends, o_rows, 0)
+    inside = conserved(
         c,
         "result",
         i_items=[bundle[8 * at : 8 * at + 8] for at in range(rows)],
         i_count=Mux(dut.finished, into.rows, 0),
         o_items=word,
-        o_count=Mux(taken, o_rows, 0),
+        o_count=o_count,
         capacity=(2 * batch + 1) * rows,
         clear=dut.start,
     )
-    c.claim("only the last word is the last", ~dut.o.valid | (payload.last == ends))
-    c.claim("nothing is sent between layers", busy | ~dut.o.valid)
+    room, roomy, waits = Signal(), Signal(), Signal()
+    m.d.sync += [room.eq(dut.room), roomy.eq(room), waits.eq(~dut.start & (inside != o_count))]
+    c.claim("a word leaves where there is room", dut.sends == (waits & roomy))
+    c.claim("only the last word is the last", ~dut.sends | (dut.o.last == ends))
+    c.claim("nothing is sent between layers", busy | ~dut.sends)
     for place, item in enumerate(word):
-        c.claim(f"zeros fill place {place}", ~dut.o.valid | (place < o_rows) | (item == 0))
-    c.reach(
-        "a layer of all shapes ends", taken & ends & (tokens == 2 * batch) & (outputs == 2 * rows)
-    )
+        c.claim(f"zeros fill place {place}", ~dut.sends | (place < o_rows) | (item == 0))
+    whole = (tokens == 2 * batch) & (outputs == 2 * rows)
+    c.reach("a layer of all shapes ends", dut.sends & ends & whole)
     prove(c, folder=tmp_path, bound=bound)
+
+
+def test_result_queue(tmp_path: Path) -> None:
+    depth = 5
+    c = Contract()
+    c.m.submodules.dut = dut = ResultQueue(2, depth=depth)
+    c.free(dut.i, dut.comes, dut.o.ready)
+    room, roomy = Signal(), Signal()
+    c.m.d.sync += [room.eq(dut.room), roomy.eq(room)]
+    c.assume(~dut.comes | roomy)
+
+    steady(c, "word", valid=dut.o.valid, ready=dut.o.ready, payload=dut.o.payload)
+    inside = conserved(
+        c,
+        "word",
+        i_items=[dut.i],
+        i_count=dut.comes,
+        o_items=[dut.o.payload],
+        o_count=dut.o.valid & dut.o.ready,
+        capacity=depth,
+    )
+    c.claim("a word inside is offered", dut.o.valid == (inside != 0))
+    sure = Signal()
+    c.m.d.sync += sure.eq(inside + 4 <= depth)
+    c.claim("there is room where it is sure", dut.room == sure)
+    c.reach("it is full", inside == depth)
+    prove(c, folder=tmp_path)
 
 
 class WatchedBuffer(ActivationBuffer):
@@ -297,19 +326,19 @@ class WatchedBuffer(ActivationBuffer):
 
     def elaborate(self, platform: object) -> Module:
         m = super().elaborate(platform)
-        ram = m.submodules.ram
+        ram = m.submodules.ram_0  # others are driven as it is
         same = ram.read_address == ram.write_address
         m.d.comb += self.collides.eq(ram.read & ram.write & same)
         return m
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("broadcast_rows", [None, 1])
-def test_activation_buffer(broadcast_rows: int | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("batch", "broadcast_rows"), [(1, None), (2, None), (2, 1)])
+def test_activation_buffer(batch: int, broadcast_rows: int | None, tmp_path: Path) -> None:
     config = ArrayConfig(
         rows=1,
         columns=2,
-        batch=2,
+        batch=batch,
         activation_bus_bits=8,
         max_in_features=4,
         broadcast_rows=broadcast_rows,
@@ -319,9 +348,10 @@ def test_activation_buffer(broadcast_rows: int | None, tmp_path: Path) -> None:
     m.submodules.dut = dut = WatchedBuffer(config)
     # On an FPGA what is read then is anything: see `no_rw_check` in `hwsim.rtl.ram`.
     c.claim("no word is read while it is written", ~dut.collides)
-    c.free(dut.start, dut.i.payload, dut.i.valid, dut.index, dut.last, dut.load, dut.read)
+    c.free(dut.start, dut.i.payload, dut.i.valid, dut.index, dut.last, dut.load)
+    c.free(dut.proceed, dut.read)
 
-    # One layer, of at most 2 token blocks of 2 tokens.
+    # One layer, of at most 4 tokens: 2 token blocks of 2, or 4 of 1.
     tokens, inputs = Signal(range(5)), Signal(range(5))
     c.constant(tokens)
     c.constant(inputs)
@@ -349,20 +379,32 @@ def test_activation_buffer(broadcast_rows: int | None, tmp_path: Path) -> None:
     )
 
     # What is read: any word that is there, again and again, until the last one of its block. Each
-    # is named one step ahead.
-    loaded, held = Signal(), Signal.like(dut.index)
-    ahead, using = Signal(2), Signal(2)  # token blocks
-    words = least(tokens - ahead * 2, 2) * blocks
-    c.assume(~dut.load | (begun & (ahead * 2 < tokens) & (dut.index < words)))
-    c.assume(~dut.load | ~loaded | dut.read)
-    c.assume(~dut.last | (dut.load & (dut.index == words - 1)))
-    c.assume(~dut.read | (loaded & dut.available))
-    with m.If(dut.load):
-        m.d.sync += [loaded.eq(1), held.eq(dut.index), using.eq(ahead), ahead.eq(ahead + dut.last)]
-    with m.Elif(dut.read):
-        m.d.sync += loaded.eq(0)
-    arrived = (token - using * 2) * blocks + (item >> 1)
-    c.claim("only what has come is available", ~dut.available | ~loaded | (held < arrived))
+    # is named two steps ahead.
+    ahead = Signal(3)  # token block
+    words = least(tokens - ahead * batch, batch) * blocks
+    position = data.StructLayout({"valid": 1, "index": dut.index.shape(), "block": 3, "last": 1})
+    third, second, first = (Signal(position, name=name) for name in ("third", "second", "first"))
+    m.d.comb += third.eq(Cat(dut.load, dut.index, ahead, dut.last))
+    with m.If(dut.proceed):
+        m.d.sync += [first.eq(second), second.eq(third), ahead.eq(ahead + (dut.load & dut.last))]
+    can_read = Signal()
+    there = Mux(dut.proceed, second.valid & dut.second_there, first.valid & dut.first_there)
+    m.d.sync += can_read.eq(there)
+    c.assume(~dut.load | dut.proceed)
+    c.assume(~dut.load | (begun & (ahead * batch < tokens) & (dut.index < words)))
+    c.assume(~dut.load | (dut.last <= (dut.index == words - 1)))
+    c.assume(~dut.read | (can_read & dut.proceed))
+    c.assume(~dut.proceed | ~first.valid | dut.read)
+
+    def arrived(step: Any) -> Value:
+        """Return whether the word of a step has come."""
+        return step.index < (token - step.block * batch) * blocks + (item >> 1)
+
+    for name, of, promised in (
+        ("second", second, dut.second_there),
+        ("first", first, dut.first_there),
+    ):
+        c.claim(f"only what has come is there, {name}", ~of.valid | ~promised | arrived(of))
 
     follow, following = Signal(), Signal()
     c.free(follow)
@@ -374,11 +416,12 @@ def test_activation_buffer(broadcast_rows: int | None, tmp_path: Path) -> None:
             at_item.eq(item),
             at_token.eq(token),
         ]
-    here = (at_token >> 1 == using) & (held == (at_token & 1) * blocks + (at_item >> 1))
+    at = (at_token & batch - 1) * blocks + (at_item >> 1)
+    here = (at_token >> batch - 1 == first.block) & (first.index == at)
     shown = Signal()
     with m.If(dut.read):
         m.d.sync += shown.eq(following & here)
-    for _ in range(config.broadcast_stages):
+    for _ in range(config.broadcast_stages - 1):
         before, shown = shown, Signal()
         m.d.sync += shown.eq(before)
     c.claim("an item is where its word is", ~shown | (dut.o.word_select(at_item & 1, 8) == value))

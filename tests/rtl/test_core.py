@@ -27,7 +27,7 @@ SMALL = ArrayConfig(
     max_in_features=16,
 )
 SHAPES = [(1, 1, 1), (3, 4, 2), (7, 11, 5), (4, 16, 1), (6, 3, 8), (2, 9, 3)]
-SHAPES += [(50, 5, 3), (7, 16, 23), (3, 16, 12)]
+SHAPES += [(50, 5, 3), (7, 16, 23), (3, 16, 12), (5, 1, 3)]
 
 
 def numbers(words: np.ndarray) -> Iterator[int]:
@@ -52,9 +52,14 @@ def filled(layer: Layer, schedule: Schedule) -> tuple[list[int], list[int]]:
 
 
 async def give(
-    ctx: SimulatorContext, core: Core, layer: Layer, config: ArrayConfig, stalls: Stalls
+    ctx: SimulatorContext,
+    core: Core,
+    layer: Layer,
+    config: ArrayConfig,
+    stalls: Stalls,
+    stop: int | None = None,
 ) -> dict[str, int]:
-    """Run one layer; check every result word; return the counters."""
+    """Run one layer, or its first cycles; check every result word; return the counters."""
     schedule = Schedule(
         config=config,
         out_features=layer.out_features,
@@ -80,6 +85,8 @@ async def give(
     offering = dict.fromkeys(queues, False)
     waited: int | None = None
     for cycle in range(2_000):
+        if cycle == stop:
+            return {}
         for name, port in ports.items():
             offering[name] = bool(queues[name]) and (
                 offering[name] or not stalls.waits(PORTS.index(name), cycle)
@@ -153,9 +160,9 @@ def test_layers_of_all_shapes_one_after_the_other(stalls: Stalls) -> None:
     assert run_layers(SMALL, stalls, SHAPES) == len(SHAPES)
 
 
-def test_a_layer_of_many_token_blocks() -> None:
-    """Enough that upper bits of its counts change: those of tokens, and those of steps."""
-    assert run_layers(SMALL, Stalls(), [(2, 9, 174)]) == 1
+def test_layers_of_many_blocks() -> None:
+    """Enough that upper bits of their counts change: those of tokens, row blocks and steps."""
+    assert run_layers(SMALL, Stalls(), [(2, 9, 174), (300, 4, 1)]) == 2
 
 
 def test_while_a_port_waits_its_cause_is_counted() -> None:
@@ -221,6 +228,27 @@ def test_steps_follow_each_other_where_a_tile_is_one_word() -> None:
     config = SMALL.replace(weight_bus_bits=24)
     assert config.tile_words == 1
     assert run_layers(config, Stalls(), SHAPES) == len(SHAPES)
+
+
+def test_a_layer_after_a_reset_in_the_midst_of_another() -> None:
+    core, reset = Core(SMALL), Signal()
+    shape = (7, 11, 5)
+    checked = 0
+
+    async def bench(ctx: SimulatorContext) -> None:
+        nonlocal checked
+        layer = make_layer(*shape, 0)
+        for stop in range(2, cycles(SMALL, Stalls(), shape, 0)["total"], 5):
+            await give(ctx, core, layer, SMALL, Stalls(), stop)
+            ctx.set(reset, 1)
+            await ctx.tick()
+            ctx.set(reset, 0)
+            seen = await give(ctx, core, layer, SMALL, Stalls())
+            assert seen == cycles(SMALL, Stalls(), shape, 0)
+            checked += 1
+
+    simulate(core, bench, reset=reset)
+    assert checked >= 15
 
 
 def test_the_first_words_of_layers_of_any_size() -> None:
