@@ -88,8 +88,8 @@ def test_the_registers_are_played_likewise(tmp_path: Path) -> None:
 
 
 # The results are made in the serializer, whose ports for them have no names of their own.
-_TLAST = r"(\\port\$\d+\$0  <= )"
-_TDATA = r"(\\port\$\d+\$0 \[31:0\] = )"
+_TLAST = r"(assign m_axis_result_tlast = )"
+_TDATA = r"(assign m_axis_result_tdata = )"
 
 MUTATIONS = {
     "an operator of the lane": (r"(\nmodule hwsim_lane\((?:.*\n)+?  assign .*\)) [-+] ", r"\1 ^ "),
