@@ -28,6 +28,9 @@ TRIT_BITS = 2
 RESULT_QUEUE_WORDS = 16
 """Words of the result bus that can wait to be taken: as many as a small memory of an FPGA holds."""
 
+RESULTS_UNDER_WAY = 4
+"""Most words that can still come once the queue of results is seen to be filling up."""
+
 RELAYED_COPIES = 4
 """Copies of the operand register that read the same one before."""
 

@@ -9,7 +9,7 @@ from numba import njit
 
 from hwsim import supply
 from hwsim.activity import Cycles
-from hwsim.config import RESULT_QUEUE_WORDS
+from hwsim.config import RESULT_QUEUE_WORDS, RESULTS_UNDER_WAY
 from hwsim.predict import QUEUE, REOPEN, VACATE, WRITE, Sizes
 from hwsim.schedule import Schedule
 from hwsim.supply import Supply
@@ -125,13 +125,13 @@ def _walk(
                             inside += 1
                         while outside < inside and takes[outside % _RESULTS] < sent - 2:
                             outside += 1
-                        if inside - outside <= RESULT_QUEUE_WORDS - 4:
+                        if inside - outside <= RESULT_QUEUE_WORDS - RESULTS_UNDER_WAY:
                             break
                         sent = takes[outside % _RESULTS] + 3
                     if word == 0:
                         load = sent
                     sends[results % _RESULTS] = sent
-                    taken_at = max(sent + 2, takes[(results - 1) % _RESULTS] + 1)
+                    taken_at = max(sent + QUEUE + 1, takes[(results - 1) % _RESULTS] + 1)
                     taken_at = max(taken_at, _opening(bursts, free))
                     takes[results % _RESULTS] = taken_at
                     free = _after(result, bursts, taken_at, free)

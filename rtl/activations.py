@@ -115,7 +115,7 @@ class ActivationBuffer(wiring.Component):
         taking_half = Signal()
         occupied = Array([Signal(name="occupied_0"), Signal(name="occupied_1")])
         opened = Signal()  # there is a half for the words on offer
-        started = Signal(2)
+        started = Signal(2)  # so many cycles ago: then the walker has a position
         token = walker.o.payload
         accept = Signal()
         m.d.comb += [

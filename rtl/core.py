@@ -225,16 +225,13 @@ class Core(wiring.Component):
             if stage == 1 + config.broadcast_stages:
                 prepared = LANES[config.lane].prepare(config, buffer.o)
                 operands = copies_of(prepared, config)
-                sources = [prepared]
+                most, sources, groups = len(prepared), [prepared], [before_valid]
                 if config.broadcast_stages:
-                    count = config.operand_relays
+                    most, count = _ENABLED, config.operand_relays
                     sources = copies(m, prepared, count, name="relay", reset_less=True)
-                # An enable for every part of every copy.
-                most = _ENABLED if config.broadcast_stages else len(prepared)
-                parts = [slice(at, at + most) for at in range(0, len(prepared), most)]
-                groups = [before_valid]
-                if config.broadcast_stages:
                     groups = copies(m, earlier_valid, len(operands), name="enable_group")
+                # An enable for every part of every copy.
+                parts = [slice(at, at + most) for at in range(0, len(prepared), most)]
                 for place, (copy, group) in enumerate(zip(operands, groups, strict=True)):
                     enables = copies(m, group, len(parts), name=f"enable_{place}")
                     source = sources[place // RELAYED_COPIES]

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, Value, sign
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hwsim.config import ArrayConfig
+from hwsim.config import RESULTS_UNDER_WAY, ArrayConfig
 from hwsim.rtl.layouts import Command
 from hwsim.rtl.platform import copies
 from hwsim.rtl.walker import Walker
@@ -53,8 +53,8 @@ class ResultQueue(wiring.Component):
         m = Module()
         width = len(Value.cast(self.i))
         m.submodules.fifo = queue = fifo.SyncFIFO(width=width, depth=self._depth)
-        # A register, so that nobody waits for the comparison: four can still be on their way.
-        m.d.sync += self.room.eq(queue.level <= self._depth - 4)
+        # A register, so that nobody waits for the comparison.
+        m.d.sync += self.room.eq(queue.level <= self._depth - RESULTS_UNDER_WAY)
         m.d.comb += [
             queue.w_data.eq(self.i),
             queue.w_en.eq(self.comes),

@@ -256,7 +256,8 @@ class Walker(wiring.Component):
 
         # Each loop advances where those inside it end. Between layers all of them stand at a last
         # position, so that a start is an advance like others, and enters the first ones. Whether
-        # there is one at all is in registers, one a loop.
+        # there is one at all is known a cycle before: each loop has a register for it, since one of
+        # them has to reach all of its count.
         column_blocks = command.column_blocks[: len(Const(self._columns))]
         row_blocks = command.row_blocks
         single_column = Signal(reset_less=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hwsim import supply
 from hwsim.activity import Cycles
-from hwsim.config import RESULT_QUEUE_WORDS
+from hwsim.config import RESULT_QUEUE_WORDS, RESULTS_UNDER_WAY
 from hwsim.engines import stalls
 from hwsim.engines.ports import HardwareHang, Stimulus
 from hwsim.engines.stalls import PORTS
@@ -268,7 +268,7 @@ def _run(c: _Core, s: Any, log: Log) -> int:
         elif shift:
             s.held_rows -= c.per_result
         s.room = s.room_ahead
-        s.room_ahead = s.queued_results <= RESULT_QUEUE_WORDS - 4
+        s.room_ahead = s.queued_results <= RESULT_QUEUE_WORDS - RESULTS_UNDER_WAY
         s.queued_results += s.sending - result_taken
         s.sending = load or shift
         if result_taken:

@@ -7,7 +7,7 @@ from amaranth.lib import data
 from formal.contract import Contract, Refuted, prove
 from formal.ghosts import conserved, least, steady
 
-from hwsim.config import ArrayConfig
+from hwsim.config import RESULTS_UNDER_WAY, ArrayConfig
 from hwsim.rtl.activations import ActivationBuffer
 from hwsim.rtl.decoder import DECODERS, WeightDecoder
 from hwsim.rtl.repacker import Repacker
@@ -311,7 +311,7 @@ def test_result_queue(tmp_path: Path) -> None:
     )
     c.claim("a word inside is offered", dut.o.valid == (inside != 0))
     sure = Signal()
-    c.m.d.sync += sure.eq(inside + 4 <= depth)
+    c.m.d.sync += sure.eq(inside + RESULTS_UNDER_WAY <= depth)
     c.claim("there is room where it is sure", dut.room == sure)
     c.reach("it is full", inside == depth)
     prove(c, folder=tmp_path)
