@@ -180,17 +180,19 @@ class Repacker(wiring.Component):
             self.o_mark.eq(second.mark),
             self.soon.eq(first),
         ]
-        placed = [
-            Mux(here, coming << (offset * grain * bits), 0) for offset, here in enumerate(places)
-        ]
-        # What is held is wide: each of its grains has a register that moves it.
+        # What is held is wide: each of its grains has a register that moves it. A grain is picked
+        # before it is moved, since Amaranth writes all of an expression out for each part taken.
         grain_bits = grain * bits
         shifts = copies(m, first.leaves | self.start, capacity, name="shift")
-        shifted = held >> (o_items * bits)
-        comes = reduce(or_, placed)
         for index, shift in enumerate(shifts):
-            part = slice(index * grain_bits, (index + 1) * grain_bits)
-            kept = Mux(shift, Mux(clear, 0, shifted[part]), held[part])
-            m.d.sync += held[part].eq(kept | comes[part])
+            here = held.word_select(index, grain_bits)
+            behind = index + o_grains
+            shifted = held.word_select(behind, grain_bits) if behind < capacity else Const(0)
+            comes = [
+                Mux(place, coming.word_select(index - offset, grain_bits), 0)
+                for offset, place in enumerate(places)
+                if 0 <= index - offset < i_grains
+            ]
+            m.d.sync += here.eq(reduce(or_, comes, Mux(shift, Mux(clear, 0, shifted), here)))
         m.d.comb += self.o.payload.eq(held[: o_items * bits])
         return m
