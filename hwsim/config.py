@@ -319,6 +319,11 @@ class ArrayConfig(BaseModel):
         return TRITS_PER_BYTE[self.weight_encoding] * TRIT_BITS if self.weight_encoding else 8
 
     @property
+    def decoded_bus_bits(self) -> int:
+        """Width of one word of the weight stream, decoded."""
+        return self.weight_bus_bits // 8 * self.decoded_byte_bits
+
+    @property
     def weight_row_bytes(self) -> int:
         """Bytes of one row of a weight tile; each row is packed by itself."""
         return -(-self.columns * self.weight_bits // self.decoded_byte_bits)

@@ -79,7 +79,7 @@ DECODERS: dict[str | None, Decoder] = {
 
 def decoded_signature(config: ArrayConfig) -> stream.Signature:
     """Return the signature of a weight word once decoded, the first weight lowest."""
-    return stream.Signature(config.weight_bus_bits // 8 * config.decoded_byte_bits)
+    return stream.Signature(config.decoded_bus_bits)
 
 
 class WeightDecoder(wiring.Component):

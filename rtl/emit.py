@@ -14,6 +14,7 @@ from hwsim.rtl.lane_array import LaneArray
 from hwsim.rtl.lanes import LANE_MODULE, LANES
 from hwsim.rtl.platform import Emission
 from hwsim.rtl.ram import block_ram_verilog
+from hwsim.rtl.tile_row import RowPlace, TileRow
 from hwsim.rtl.top import TOPS
 
 LANE_ARRAY_MODULE = "hwsim_lanes"
@@ -45,9 +46,14 @@ def emit(config: ArrayConfig, *, registers: str | None = None) -> Design:
     The texts depend on the configuration and the versions of hwsim and Amaranth alone: they have no
     source locations, so that they can be the key of a cache.
     """
-    name, top = TOPS[registers]
+    top_name, top = TOPS[registers]
     verilog = block_ram_verilog(**activation_ram_shape(config))
-    return Design(top=name, rtlil=_with_lane(config, {name: top(config)}), verilog=verilog)
+    places = (RowPlace.of(config, row) for row in range(config.rows))
+    rows = {place.module: place for place in places}  # the last one of those that are alike
+    modules = {name: TileRow(config, place) for name, place in rows.items()}
+    modules[top_name] = top(config)
+    rtlil = _with_lane(config, modules)
+    return Design(top=top_name, rtlil=rtlil, verilog=verilog)
 
 
 def emit_lanes(config: ArrayConfig) -> Design:

@@ -1,17 +1,16 @@
 """`WeightTile`: the weights in use, and the next ones on their way."""
 
+from functools import partial
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hwsim.config import ArrayConfig
 from hwsim.rtl.decoder import decoded_signature
-from hwsim.rtl.lanes import LANES, RECODER_MODULE, Recoder
 from hwsim.rtl.platform import add_repeated, copies
+from hwsim.rtl.tile_row import RowPlace, TileRow, word_parts
 from hwsim.rtl.walker import turns
-
-_ENABLED = 32
-"""Most registers of a row, or of a word, that share an enable where those have copies."""
 
 
 class WeightTile(wiring.Component):
@@ -55,20 +54,6 @@ class WeightTile(wiring.Component):
         """Fill, swap."""
         m = Module()
         config = self._config
-
-        # The next tile stands as it came, fill weights included: no register of a word has to know
-        # which row it belongs to. Those that nobody reads vanish in synthesis. Words and rows are
-        # registers of their own, since Amaranth has none of more than 65,535 bits.
-        row_bits = config.weight_row_bytes * config.decoded_byte_bits
-        word_bits = len(self.i.payload)
-        following = [
-            Signal(word_bits, name=f"following_{index}", reset_less=True)
-            for index in range(config.tile_words)
-        ]
-        current = [
-            Signal(config.tile_row_bits, name=f"current_{row}", reset_less=True)
-            for row in range(config.rows)
-        ]
         free = Signal(init=1)  # the next tile is not complete, or its first step is being made
         taken = Signal()
         swap = Signal()
@@ -79,7 +64,6 @@ class WeightTile(wiring.Component):
             accept.eq(self.i.valid & free),
             self.available.eq(~free | (self.i.valid & last_word)),
         ]
-        m.d.comb += [port.eq(row) for port, row in zip(self.weights, current, strict=True)]
         m.d.sync += [
             taken.eq(self.take),
             swap.eq(taken),
@@ -99,57 +83,40 @@ class WeightTile(wiring.Component):
         stages = config.broadcast_stages
         filling = Signal()
         places = Signal(config.tile_words, reset_less=True)
-        payload = Signal(word_bits, reset_less=True)
+        payload = Signal.like(self.i.payload, reset_less=True)
         m.d.sync += [filling.eq(accept), places.eq(1 << place), payload.eq(self.i.payload)]
         fill = Signal(config.tile_words)
         m.d.comb += fill.eq(Mux(filling, places, 0))
-        used = config.columns * config.weight_bits
-        most = _ENABLED if stages else max(config.tile_row_bits, word_bits)
-        row_parts, word_parts = (-(-bits // most) for bits in (config.tile_row_bits, word_bits))
-        payloads = [payload] * config.operand_copies
-        fills, swaps = [fill] * word_parts, [swap] * (config.rows * row_parts)
+        parts = word_parts(config)
+        payloads, fills, swaps = [payload], [fill] * parts, [swap]
         if stages:
             before = delayed(payload, "payload", stages - 1, reset_less=True)
             payloads = copies(m, before, config.operand_copies, name="payload", reset_less=True)
             before = delayed(fill, "fills", stages - 1, reset_less=True)
-            fills = copies(m, before, len(fills), name="fills", reset_less=True)
+            fills = copies(m, before, parts, name="fills", reset_less=True)
             before = delayed(swap, "swap", stages - 2)
-            groups = copies(m, before, config.operand_copies, name="swap_group")
-            swaps = []
-            for row in range(config.rows):
-                group = groups[row // config.operand_rows]
-                swaps += copies(m, group, row_parts, name=f"swap_{row}")
+            swaps = copies(m, before, config.operand_copies, name="swap")
         for row in range(config.rows):
-            start = row * row_bits
-            first, last = start // word_bits, (start + row_bits - 1) // word_bits
-            offset = start - first * word_bits
-            weights = Cat(following[first : last + 1])[offset : offset + used]
-            recoded = self._recoded(m, platform, row, weights)
-            for part in range(row_parts):
-                bits = slice(part * most, (part + 1) * most)
-                with m.If(swaps[row * row_parts + part]):
-                    m.d.sync += current[row][bits].eq(recoded[bits])
-        for index, word in enumerate(following):
-            row = min(index * word_bits // row_bits, config.rows - 1)  # the first one with a part
-            its_payload = payloads[row // config.operand_rows]
-            for part, its_fill in enumerate(fills):
-                bits = slice(part * most, (part + 1) * most)
-                with m.If(its_fill[index]):
-                    m.d.sync += word[bits].eq(its_payload[bits])
+            place = RowPlace.of(config, row)
+            weights = add_repeated(
+                m,
+                platform,
+                partial(TileRow, config, place),
+                {
+                    "payload": payloads[row // config.operand_rows].rotate_right(place.offset),
+                    # Rows that share a word begin with different copies.
+                    "fills": Cat(
+                        fills[(row + part) % parts][word]
+                        for word in place.words
+                        for part in range(parts)
+                    ),
+                    "swap": swaps[row // config.operand_rows],
+                },
+                "weights",
+                module=place.module,
+                name=f"row_{row}",
+                width=config.tile_row_bits,
+                clocked=True,
+            )
+            m.d.comb += self.weights[row].eq(weights)
         return m
-
-    def _recoded(self, m: Module, platform: object, row: int, weights: Value) -> Value:
-        config = self._config
-        if not LANES[config.lane].recodes:
-            return weights
-        return add_repeated(
-            m,
-            platform,
-            lambda: Recoder(config, LANES[config.lane]),
-            {"weights": weights},
-            "recoded",
-            module=RECODER_MODULE,
-            name=f"recoder_{row}",
-            width=config.tile_row_bits,
-            clocked=False,
-        )

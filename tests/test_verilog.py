@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from benches import needs_icarus
-from strategies import LANE_FIELDS
+from strategies import FLOATS, LANE_FIELDS
 
 from hwsim.bench.peers import verilator
 from hwsim.config import ArrayConfig, preset
@@ -66,7 +66,7 @@ def test_a_lane_is_one_module_whatever_the_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", LANE_FIELDS, ids=lambda fields: "-".join(map(str, fields.values()))
+    "fields", [*LANE_FIELDS, FLOATS], ids=lambda fields: "-".join(map(str, fields.values()))
 )
 def test_the_text_of_a_large_array_is_short(fields: dict[str, Any]) -> None:
     assert len(to_verilog(preset("default-64x64").replace(**fields))) < 250_000
@@ -74,7 +74,7 @@ def test_the_text_of_a_large_array_is_short(fields: dict[str, Any]) -> None:
 
 def test_copies_of_a_register_stay_copies() -> None:
     text = to_verilog(preset("default-16x16").replace(broadcast_rows=4))
-    for name in ("again_copy", "swap_group_copy", "operands"):
+    for name in ("again_copy", "swap_copy", "operands"):
         assert len(set(re.findall(rf"^ +{name}_(\d) <= ", text, re.MULTILINE))) == 4, name
 
 
