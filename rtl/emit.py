@@ -50,9 +50,8 @@ def emit(config: ArrayConfig, *, registers: str | None = None) -> Design:
     verilog = block_ram_verilog(**activation_ram_shape(config))
     places = (RowPlace.of(config, row) for row in range(config.rows))
     rows = {place.module: place for place in places}  # the last one of those that are alike
-    modules = {name: TileRow(config, place) for name, place in rows.items()}
-    modules[top_name] = top(config)
-    rtlil = _with_lane(config, modules)
+    tile_rows = {name: TileRow(config, place) for name, place in rows.items()}
+    rtlil = _with_lane(config, {**tile_rows, top_name: top(config)})
     return Design(top=top_name, rtlil=rtlil, verilog=verilog)
 
 
