@@ -213,12 +213,15 @@ def test_registers_that_do_more_stay_behind_a_block_ram(other: dict[str, Any]) -
         {"lane": "carry-fold", "broadcast_rows": 1},
         {"lane": "grouped", "group": 2},
         {"lane": "grouped", "group": 3, "broadcast_rows": 2},
+        {"lane": "int8", "columns": 2},
+        {"lane": "fp16", "columns": 2},
     ],
     ids=str,
 )
 @needs_icarus
 def test_every_lane_works_as_a_netlist(target: str, fields: dict[str, object]) -> None:
-    config = ArrayConfig(rows=2, columns=5, batch=2, max_in_features=16, **fields)
+    array = {"rows": 2, "columns": 5, "batch": 2, "max_in_features": 16}
+    config = ArrayConfig(**{**array, **fields})
     report = synthesize(config, target)
     assert report.core.count("dsp") == 0
     assert check(report, small_layer())
