@@ -1,12 +1,12 @@
 """Synthesis of small arrays, and the counts that come of it."""
 
-import shutil
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from benches import needs_icarus
 
 from hwsim import ccu2c, dp16kd, pnr
 from hwsim.config import ArrayConfig
@@ -17,7 +17,6 @@ from hwsim.synth import TARGETS, Resources, SynthReport, check, synthesize
 SMALL = ArrayConfig(
     rows=2, columns=6, batch=1, lane="carry-fold", max_in_features=16, accumulator_bits=16
 )
-needs_icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
 
 
 @pytest.fixture(scope="module")

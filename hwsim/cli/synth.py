@@ -42,8 +42,8 @@ def synth(
         str | None,
         typer.Option(
             metavar="FILE[:NAME]",
-            help="run the netlist on a layer in Icarus, or on the one that is 'shipped'; exit 1 if "
-            "it is wrong",
+            help="run the netlist on two row blocks of a layer in Icarus, or of the one that is "
+            "'shipped'; exit 1 if it is wrong",
             show_default=False,
         ),
     ] = None,
@@ -56,24 +56,33 @@ def synth(
     check_outputs(json_file)
     from hwsim.pnr import expected_minutes
     from hwsim.synth import check as check_netlist
-    from hwsim.synth import check_simulator, synthesize
+    from hwsim.synth import check_simulator, checked_part, synthesize
 
     layer = None
     if check is not None:
         layer = read_layer(check)
         check_simulator()
         array = array.for_in_features(layer.in_features)
+        layer = checked_part(layer, array)
     chosen = _seeds(seeds) if pnr else ()
     if chosen and sys.stderr.isatty():
         minutes = len(chosen) * expected_minutes(array.rows * array.columns)
         print(f"about {minutes:.0f} minutes, unless it was done before", file=sys.stderr)
     with status("synth") as progress:
         report = synthesize(array, target, seeds=chosen, progress=progress)
-        checked = None
+        checked, checked_layer = None, None
         if layer is not None:
-            progress(f"running {layer.name} on the netlist")
+            size = f"{layer.out_features} x {layer.in_features}, {layer.tokens} tokens"
+            progress(f"running {layer.name} ({size}) on the netlist")
             checked = check_netlist(report, layer)
-    result = report.as_dict() | {"checked": checked, "wall_s": time.perf_counter() - started}
+            checked_layer = {
+                "name": layer.name,
+                "out_features": layer.out_features,
+                "in_features": layer.in_features,
+                "tokens": layer.tokens,
+            }
+    result = report.as_dict() | {"checked": checked, "checked_layer": checked_layer}
+    result["wall_s"] = time.perf_counter() - started
     if json_file != "-":
         _print(result)
     if json_file is not None:
@@ -126,5 +135,9 @@ def _print(result: dict[str, Any]) -> None:
         print_table("Used sites, test harness included", ("site", "used", "share"), sites)
         print(f"for ecppack: {result['textcfg']}")
     print(f"netlist: {result['netlist']}")
-    if result["checked"] is not None:
-        print("the netlist's sums are right" if result["checked"] else "THE NETLIST IS WRONG")
+    if layer := result["checked_layer"]:
+        verdict = "right" if result["checked"] else "WRONG"
+        print(
+            f"the netlist's sums are {verdict}: "
+            f"{layer['out_features']} outputs of {layer['name']}, {layer['tokens']} tokens"
+        )

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from benches import needs_icarus
 
 from hwsim.cli import main
 
@@ -56,3 +57,19 @@ def test_without_icarus_a_check_is_refused(
     monkeypatch.setattr("hwsim.synth.shutil.which", lambda name: None)
     assert hwsim("synth", "--target", "ecp5", *ARRAY, "--check", "shipped") == 2
     assert "--check needs Icarus Verilog" in capsys.readouterr().err
+
+
+@needs_icarus
+def test_two_row_blocks_and_two_token_blocks_of_a_layer_are_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "synth.json"
+    assert (
+        hwsim("synth", "--target", "ecp5", *ARRAY, "--check", "shipped", "--json", str(file)) == 0
+    )
+    result = json.loads(file.read_text())
+    assert result["checked"] is True
+    assert result["checked_layer"] == {
+        "name": "blocks.0.ffn.up", "out_features": 4, "in_features": 120, "tokens": 2,
+    }  # fmt: skip
+    assert "sums are right: 4 outputs of blocks.0.ffn.up, 2 tokens" in capsys.readouterr().out
