@@ -58,7 +58,7 @@ class WeightTile(wiring.Component):
         taken = Signal()
         swap = Signal()
         accept = Signal()
-        place, last_word = turns(m, config.tile_words, accept)
+        index, last_word = turns(m, config.tile_words, accept)
         m.d.comb += [
             self.i.ready.eq(free),
             accept.eq(self.i.valid & free),
@@ -84,7 +84,7 @@ class WeightTile(wiring.Component):
         filling = Signal()
         places = Signal(config.tile_words, reset_less=True)
         payload = Signal.like(self.i.payload, reset_less=True)
-        m.d.sync += [filling.eq(accept), places.eq(1 << place), payload.eq(self.i.payload)]
+        m.d.sync += [filling.eq(accept), places.eq(1 << index), payload.eq(self.i.payload)]
         fill = Signal(config.tile_words)
         m.d.comb += fill.eq(Mux(filling, places, 0))
         parts = word_parts(config)
