@@ -311,7 +311,8 @@ write_json mapped.json
 
 def _finish(design: Design) -> str:
     # For simulation, registers start at zero, as those of FPGAs do. Where an input is x, a table as
-    # multiplexers tells whether it matters.
+    # multiplexers tells whether it matters. Icarus puts a vector together anew for every bit that
+    # changes, so that bits are nets of their own.
     memory = f"delete ={RAM_MODULE}\n" if design.verilog else ""
     return f"""\
 read_json packed.json
@@ -321,6 +322,7 @@ tee -q -o stat.json stat -json -top {design.top}
 write_json netlist.json
 {memory}setundef -init -zero
 lut2mux
+splitnets
 write_verilog -noattr netlist.v
 """
 
