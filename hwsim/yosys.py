@@ -13,7 +13,7 @@ _PYOSYS = (
 
 
 class YosysError(RuntimeError):
-    """Yosys refused a script; the message is its own last line."""
+    """Yosys refused a script; the message is its own."""
 
 
 def _command() -> list[str]:
@@ -39,8 +39,10 @@ def run(script: str, *, folder: Path) -> None:
             [*_command(), "script.ys"], cwd=folder, stdout=log, stderr=subprocess.STDOUT
         )
     if done.returncode:
-        lines = (folder / "yosys.log").read_text().strip().splitlines()
-        raise YosysError(lines[-1] if lines else f"exit code {done.returncode}")
+        # The error can stand before what was still in a buffer.
+        lines = (folder / "yosys.log").read_text().splitlines()
+        errors = [line for line in lines if "ERROR:" in line]
+        raise YosysError(errors[-1] if errors else f"exit code {done.returncode}")
 
 
 def share() -> Path:

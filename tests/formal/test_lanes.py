@@ -83,7 +83,11 @@ def test_two_columns_by_yosys(fields: dict[str, Any], tmp_path: Path) -> None:
     assert "SUCCESS!" in (tmp_path / "yosys.log").read_text()
 
 
-def test_yosys_sees_a_lane_that_is_off_by_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_yosys_sees_a_lane_that_is_off_by_one(
+    unbuffered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     written(PlainSum(config_of(2, {"lane": "carry-fold"}), off_by=1), tmp_path)
     with pytest.raises(yosys.YosysError, match="proof did fail"):
         yosys.run(f"{READ}sat -verify -prove wrong 0\n", folder=tmp_path)
