@@ -50,7 +50,9 @@ def measured(name: str) -> Measurement:
     return result
 
 
-@pytest.mark.parametrize("name", ["hwsim-rtl", "verilator", "icarus"])
+@pytest.mark.parametrize(
+    "name", ["hwsim-rtl", pytest.param("verilator", marks=pytest.mark.slow), "icarus"]
+)
 def test_contenders_simulate_the_cycles_of_the_layer(name: str) -> None:
     reason = contenders()[name].missing()
     if reason is not None:

@@ -66,7 +66,16 @@ def test_ahead(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("i_items", "o_items"), [(1, 1), (1, 3), (2, 1), (2, 2), (2, 3), (3, 2), (2, 4), (4, 1)]
+    ("i_items", "o_items"),
+    [
+        (1, 1),
+        (2, 2),
+        (2, 4),
+        *(
+            pytest.param(*items, marks=pytest.mark.slow)
+            for items in [(1, 3), (2, 1), (2, 3), (3, 2), (4, 1)]
+        ),
+    ],
 )
 def test_repacker(i_items: int, o_items: int, tmp_path: Path) -> None:
     longest = 7
