@@ -218,7 +218,7 @@ class ArrayConfig(BaseModel):
                 fields = tomllib.load(file)
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise InputError(f"{path}: not a TOML file: {error}") from error
         except RecursionError as error:
             raise InputError(f"{path}: not a TOML file: nested too deeply") from error
@@ -400,7 +400,11 @@ def _one_line(error: ValidationError) -> str:
         return f"{field}: no such field; known: {known}"
     if not field:
         return message
-    return f"{field}: {message[0].lower()}{message[1:]}, not {first['input']!r}"
+    try:
+        shown = repr(first["input"])
+    except ValueError:  # Python refuses to write it out
+        shown = "a number of thousands of digits"
+    return f"{field}: {message[0].lower()}{message[1:]}, not {shown}"
 
 
 PRESETS: dict[str, dict[str, Any]] = {

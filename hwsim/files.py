@@ -83,6 +83,8 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
 
 def write_together(folder: str | Path, contents: Mapping[str, str]) -> None:
     """Write files, by name, into a folder: none appears before all have been written."""
+    for name in contents:
+        check_writable(Path(folder) / name)
     with ExitStack() as stack:
         for name, content in contents.items():
             stack.enter_context(replacing(Path(folder) / name)).write_text(content)

@@ -36,7 +36,7 @@ class Target:
     Attributes
     ----------
     command
-        Yosys command that maps a design to it.
+        Yosys command that maps a design to it, after others if need be.
     lut, lutram, ff, carry, bram, dsp
         Patterns of its cells' types. Look-up tables that serve as memory or as a shift register
         count as `lutram`.
@@ -82,8 +82,9 @@ TARGETS = {
         dsp=("DSP*",),
         models=("xilinx/cells_sim.v",),
     ),
+    # What no chip is known of has no values at power-up either.
     "generic": Target(
-        command="synth -flatten -lut 6",
+        command="attrmap -remove init\nsynth -flatten -lut 6",
         lut=("$lut",),
         ff=("$_*DFF*_",),
         bram=(RAM_MODULE,),

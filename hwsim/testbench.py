@@ -102,10 +102,10 @@ def make_testbench(
     """
     top, _ = TOPS[registers]
     stem = source.rpartition(".")[0]
-    if not re.fullmatch(r"[\w.+-]+\.s?v", source, re.ASCII):
+    if not re.fullmatch(r"(?!-)[\w.+-]+\.s?v", source, re.ASCII):
         raise InputError(
             f"{source}: a file with a testbench beside it must end in .v or .sv and be named in "
-            f"letters, digits and . _ + -"
+            f"letters, digits and . _ + -, which does not come first"
         )
     operands = operands or operands_of(layer, config)
     schedule = engines.schedule_of(layer, config)
@@ -150,7 +150,7 @@ def make_testbench(
 def _fusesoc_core(top: str, source: str, stem: str, bench: str, vectors: Iterable[str]) -> str:
     """Return the FuseSoC description of an array and its testbench: targets default, sim, lint."""
     description = {
-        "name": f"hwsim:arrays:{re.sub('[^A-Za-z0-9]', '_', stem)}:0",
+        "name": f"hwsim:arrays:{re.sub('[^A-Za-z0-9]', '_', stem)}:{metadata.version('hwsim')}",
         "description": "MAC array made by hwsim",
         "filesets": {
             "rtl": {"files": [source], "file_type": "verilogSource"},

@@ -125,6 +125,15 @@ def read(path: str | Path) -> Trace:
     )
 
 
+def split_address(address: str) -> tuple[str, str | None]:
+    """Return the file of ``FILE`` or ``FILE:NAME``, and the name; both may have colons in them."""
+    path, name = address, None
+    while not Path(path).exists() and ":" in path:
+        path = path.rpartition(":")[0]
+        name = address[len(path) + 1 :]
+    return (path, name) if Path(path).exists() else (address, None)
+
+
 def read_layer(address: str) -> Layer:
     """Read the layer at ``FILE`` or ``FILE:NAME``.
 
@@ -133,12 +142,7 @@ def read_layer(address: str) -> Layer:
     InputError
         If there is none, or its data are wrong.
     """
-    path, name = address, None
-    while not Path(path).exists() and ":" in path:
-        path = path.rpartition(":")[0]
-        name = address[len(path) + 1 :]
-    if not Path(path).exists():
-        path, name = address, None
+    path, name = split_address(address)
     return read(path).layer(name)
 
 

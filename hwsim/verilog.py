@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+from importlib import metadata
 from pathlib import Path
 
 from hwsim import yosys
@@ -20,6 +21,19 @@ opt_merge t:$*dff* %n
 pmuxtree
 opt_clean -purge
 write_verilog -noattr core.v
+"""
+
+
+# Amaranth trims the operands of sums, so that their widths differ.
+_FILE = """\
+// {top}: {array}
+// Made by hwsim {version}. One clock, clk; rst is synchronous and active high; the streams are
+// described in docs/ports.md of hwsim. All modules depend on the array: two arrays in one design
+// need a library each.
+
+/* verilator lint_off WIDTH */
+{modules}
+/* verilator lint_on WIDTH */
 """
 
 
@@ -42,5 +56,9 @@ def to_verilog(config: ArrayConfig, *, registers: str | None = None) -> str:
         text = (folder / "core.v").read_text()
     # Yosys writes every digit of the zeros that wide registers begin with.
     text = re.sub(r"\b(\d+)'h0{8,}(?![0-9a-fxz])", r"{\1{1'h0}}", text)
-    # Amaranth trims the operands of sums, so that their widths differ.
-    return f"/* verilator lint_off WIDTH */\n{text}\n{design.verilog}"
+    return _FILE.format(
+        top=design.top,
+        array=config.model_dump_json(exclude_none=True),
+        version=metadata.version("hwsim"),
+        modules=f"{text}\n{design.verilog}",
+    )

@@ -1,5 +1,6 @@
 """Synthesis of small arrays, and the counts that come of it."""
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,14 @@ def test_synthesis_keeps_the_copies_of_a_register() -> None:
     assert two.lanes_only.count("ff") == one.lanes_only.count("ff") + operand_bits
     assert two.core.count("ff") >= one.core.count("ff") + operand_bits + 1  # a swap, too
     assert two.core.count("lut") <= 1.05 * one.core.count("lut")
+
+
+@needs_icarus
+def test_bits_that_are_always_one_are_no_fault() -> None:
+    """In `1bit` no weight is zero; such a bit once began as 0 and was 1 at the same time."""
+    layer = small_layer()
+    layer = replace(layer, weight=np.where(layer.weight < 0, -1, 1).astype(np.int8))
+    assert check(synthesize(SMALL.replace(weight_encoding="1bit"), "generic"), layer)
 
 
 def test_counts_by_hand() -> None:

@@ -4,6 +4,7 @@ import shlex
 import subprocess
 from collections.abc import Mapping
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +246,7 @@ def test_the_fusesoc_description_names_the_files(folded: Mapping[str, str]) -> N
     head, _, rest = folded["core.core"].partition("\n")
     assert head == "CAPI=2:"
     description = json.loads(rest)
-    assert description["name"] == "hwsim:arrays:core:0"
+    assert description["name"] == f"hwsim:arrays:core:{metadata.version('hwsim')}"
     rtl, tb = (description["filesets"][name]["files"] for name in ("rtl", "tb"))
     named = {*rtl, *(name for file in tb for name in file)}
     assert named == folded.keys() - {"core.core"}

@@ -61,7 +61,7 @@ def main() -> None:
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except InputError as error:
-        print(f"hwsim: {error}", file=sys.stderr)
+        print(f"hwsim: {' '.join(str(error).splitlines())}", file=sys.stderr)
         code = 2
     except _UsageError as error:
         message = " ".join(error.format_message().split())

@@ -56,11 +56,14 @@ def array_options(
 ) -> Callable[..., Any]:
     """Give a command the options of an array, in place of its parameter `array`.
 
+    It is also told the file that the array is from, if it has a parameter `config_file`.
+
     An option that is given beats the preset or file; without either it is the preset `default`.
     """
     if command is None:
         return functools.partial(array_options, default=default)
     options = _options()
+    parameters = inspect.signature(command).parameters
 
     @functools.wraps(command)
     def with_options(**values: Any) -> None:
@@ -68,19 +71,23 @@ def array_options(
         name, file = given.pop("preset_name"), given.pop("config_file")
         if name is not None and file is not None:
             raise InputError("--preset and --config cannot both be given")
-        base = ArrayConfig.from_toml(file) if file else preset(name or default)
-        if file is not None:
+        if file is None:
+            base = preset(default if name is None else name)
+        else:
+            base = ArrayConfig.from_toml(file)
             # Any of the command's own options may name a file; only here is this one known.
             for value in values.values():
                 if isinstance(value, str | Path):
                     distinct_files([str(value)], [str(file)])
         changes = {key: value for key, value in given.items() if value is not None}
+        if "config_file" in parameters:
+            values["config_file"] = file
         command(**values, array=base.replace(**changes))
 
     own = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in inspect.signature(command).parameters.values()
-        if parameter.name != "array"
+        for name, parameter in parameters.items()
+        if name not in ("array", "config_file")
     ]
     signature = inspect.Signature([*own, *options])
     with_options.__signature__ = signature  # type: ignore[attr-defined]

@@ -60,6 +60,13 @@ def check_size(tokens: int | None, in_features: int) -> None:
         )
 
 
+def layer_files(address: str | None) -> list[str]:
+    """Return the file that a layer is read from, if it is one of the user's."""
+    from hwsim.trace import split_address
+
+    return [] if address in (None, SHIPPED) else [split_address(address)[0]]
+
+
 def read_layer(
     address: str,
     tokens: int | None = None,

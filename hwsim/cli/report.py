@@ -128,7 +128,7 @@ def _with_run(inputs: "Inputs", layer: str | None, run: Path | None, engine: str
     if run is not None:
         result = _read_run(run)
     else:
-        data = read_layer(layer or SHIPPED)
+        data = read_layer(SHIPPED if layer is None else layer)
         # Without a layer, the run of `hwsim simulate` without options.
         array = inputs.array if layer is not None else preset(next(iter(PRESETS)))
         steps = engines.schedule_of(data, array).steps

@@ -19,6 +19,7 @@ from hwsim.cli.layer import (
     OperandsOption,
     Seed,
     Tokens,
+    layer_files,
     read_layer,
 )
 from hwsim.cli.output import (
@@ -210,8 +211,7 @@ def simulate(
             if other is not None:
                 raise InputError(f"{name} is of one run; --split makes several")
     outputs = [p for p in (output, vcd, saif, netlist, profile, json_file) if p not in (None, "-")]
-    inputs = [] if layer is None else [layer, layer.rpartition(":")[0]]
-    distinct_files([*map(str, outputs)], inputs)
+    distinct_files([*map(str, outputs)], layer_files(layer))
     check_outputs(*outputs)
     started = time.perf_counter()
     import numpy as np
@@ -222,7 +222,7 @@ def simulate(
     from hwsim.operands import matches, operands_of
     from hwsim.results import describe
 
-    data = read_layer(layer or SHIPPED, tokens, activations, seed)
+    data = read_layer(SHIPPED if layer is None else layer, tokens, activations, seed)
     fed = operands_of(data, array, kind=operands.value, seed=seed)
     stalls = Stalls(stall_rate, stall_seed or 0)
     options: dict[str, Any] = {}

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from hwsim.cli.array import array_options
-from hwsim.cli.layer import read_layer
+from hwsim.cli.layer import layer_files, read_layer
 from hwsim.cli.output import (
     JsonFile,
     check_outputs,
+    distinct_files,
     print_table,
     refuse_changed,
     status,
@@ -53,6 +54,7 @@ def synth(
     started = time.perf_counter()
     if not pnr:
         refuse_changed("--pnr", seeds=(seeds, _SEEDS))
+    distinct_files([] if json_file in (None, "-") else [json_file], layer_files(check))
     check_outputs(json_file)
     from hwsim.pnr import expected_minutes
     from hwsim.synth import check as check_netlist
@@ -99,8 +101,8 @@ def _seeds(text: str) -> tuple[int, ...]:
         seeds = tuple(dict.fromkeys(int(seed) for seed in text.split(",")))
     except ValueError:
         raise InputError(f"--seeds: numbers with commas between them, not {text!r}") from None
-    if min(seeds) < 0:
-        raise InputError(f"--seeds: must not be negative, not {text!r}")
+    if not all(0 <= seed < 1 << 31 for seed in seeds):
+        raise InputError(f"--seeds: must be from 0 to {(1 << 31) - 1}, not {text!r}")
     return seeds
 
 
@@ -120,11 +122,15 @@ def _print(result: dict[str, Any]) -> None:
         "dsp": "DSP blocks",
     }
     rows = [
-        (text, f"{result[name]:,}", f"{lanes[name]:,}", f"{lanes[name] / result['trit_macs']:.2f}")
+        (
+            text,
+            *(f"{cells[name]:,}" for cells in (result, lanes)),
+            *(f"{cells[name] / result['trit_macs']:.2f}" for cells in (result, lanes)),
+        )
         for name, text in names.items()
         if name in result
     ]
-    print_table("Cells", ("", "core", "lanes only", "lanes, a trit-MAC"), rows)
+    print_table("Cells", ("", "core", "lanes", "core, a trit-MAC", "lanes, a trit-MAC"), rows)
     if result["seeds"]:
         clocks = ", ".join(f"{mhz:.1f} (seed {seed})" for seed, mhz in result["seeds"].items())
         print(f"highest clock after routing: {result['fmax_mhz']:.1f} MHz; of {clocks}")

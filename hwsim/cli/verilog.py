@@ -15,9 +15,10 @@ from hwsim.cli.layer import (
     OperandsOption,
     Seed,
     Tokens,
+    layer_files,
     read_layer,
 )
-from hwsim.cli.output import check_outputs, progress_bar, refuse_changed
+from hwsim.cli.output import check_outputs, distinct_files, progress_bar, refuse_changed
 from hwsim.config import ArrayConfig
 
 EXAMPLE = "Example: hwsim verilog --rows 16 --columns 64 -o core.v --testbench shipped"
@@ -35,6 +36,7 @@ class Registers(StrEnum):
 @array_options
 def verilog(
     array: ArrayConfig,
+    config_file: Path | None,
     output: Annotated[Path, typer.Option("-o", "--output", help="the file to write")],
     registers: Annotated[
         Registers | None,
@@ -48,7 +50,8 @@ def verilog(
         typer.Option(
             metavar="FILE[:NAME]",
             help="write beside it a testbench that plays this layer of a trace, or the one that "
-            "ships with hwsim if it says 'shipped'",
+            "ships with hwsim if it says 'shipped', and a FuseSoC description; fewer --tokens make "
+            "it shorter",
         ),
     ] = None,
     tokens: Tokens = None,
@@ -95,9 +98,11 @@ def verilog(
                 progress=report,
             )
         array = schedule.config
+    inputs = [*layer_files(testbench), *([] if config_file is None else [str(config_file)])]
+    distinct_files([str(output), *(str(output.with_name(name)) for name in files)], inputs)
     write_together(output.parent, {output.name: to_verilog(array, registers=registers), **files})
     if testbench is not None:
         print(
-            f"cd {shlex.quote(str(output.parent))} && "
+            f"cd -- {shlex.quote(str(output.parent))} && "
             f"iverilog -g2012 -o tb {output.name} {output.stem}_tb.v && vvp tb"
         )

@@ -38,7 +38,8 @@ def test_the_keys_of_the_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (("--target", "abacus"), "target 'abacus': no such target"),
         (("--target", "xcup", "--pnr"), "--pnr needs --target ecp5"),
         (("--target", "ecp5", "--pnr", "--seeds", "1,x"), "--seeds: numbers with commas"),
-        (("--target", "ecp5", "--pnr", "--seeds=-1"), "--seeds: must not be negative"),
+        (("--target", "ecp5", "--pnr", "--seeds=-1"), "--seeds: must be from 0 to 2147483647"),
+        (("--target", "ecp5", "--pnr", "--seeds", str(1 << 31)), "--seeds: must be from 0"),
         (("--target", "ecp5", "--check", "absent.safetensors"), "absent.safetensors"),
     ],
 )

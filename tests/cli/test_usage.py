@@ -5,6 +5,9 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from layers import make_layer
+
+from hwsim.trace import write
 
 HWSIM = [sys.executable, "-c", "from hwsim.cli import main; main()"]
 
@@ -129,3 +132,82 @@ def test_astronomic_numbers_are_refused(arguments: tuple[str, ...], message: str
     done = hwsim(*arguments, "--tokens", "9" * 20)
     assert done.returncode == 2
     assert done.stderr.startswith(f"hwsim: {message}")
+
+
+ARRAY = ("--rows", "2", "--columns", "4", "--batch", "1")
+
+
+@pytest.mark.parametrize(
+    ("read", "arguments"),
+    [
+        ("t.st", ("trace", "show", "t.st", "--json", "t.st")),
+        ("t.st", ("synth", "--target", "generic", *ARRAY, "--check", "t.st", "--json", "t.st")),
+        ("t.v", ("verilog", *ARRAY, "-o", "t.v", "--testbench", "t.v")),
+        ("t_tb.weight.hex", ("verilog", *ARRAY, "-o", "t.v", "--testbench", "t_tb.weight.hex:a:b")),
+        ("t.st", ("simulate", *ARRAY, "--layer", "t.st:a:b", "--output", "t.st")),
+    ],
+    ids=["trace", "synth", "verilog", "testbench", "simulate"],
+)
+def test_a_trace_is_not_written_over(
+    read: str, arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(read, [make_layer(3, 5, 2, seed=0, name="a:b")], model="m", source="s")
+    before = Path(read).read_bytes()
+    done = hwsim(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.endswith("is read or written already; outputs need files of their own\n")
+    assert Path(read).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [read]
+
+
+def test_a_config_is_not_written_over_by_what_stands_beside_the_verilog(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("t.core").write_text("rows = 2\ncolumns = 4\nbatch = 1\n")
+    done = hwsim("verilog", "--config", "t.core", "-o", "t.v", "--testbench", "shipped")
+    assert (done.returncode, "t.core: is read or written" in done.stderr) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.core"]
+
+
+def test_files_that_belong_together_are_all_written_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("t_tb.v").mkdir()
+    done = hwsim("verilog", *ARRAY, "-o", "t.v", "--testbench", "shipped", "--tokens", "1")
+    assert done.returncode == 2
+    assert done.stderr == "hwsim: t_tb.v: cannot be written: Is a directory\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["t_tb.v"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [("9" * 5000, "not a TOML file"), (f"0x{'f' * 5000}", "not a number of thousands of digits")],
+    ids=["decimal", "hexadecimal"],
+)
+def test_endless_numbers_are_refused(rows: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "t.toml").write_text(f"rows = {rows}\n")
+    done = hwsim("verilog", "--config", str(tmp_path / "t.toml"), "-o", str(tmp_path / "t.v"))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("simulate", "--engine", "fast", *ARRAY, "--layer", ""),
+        ("verilog", "--preset", "", "-o", "t.v"),
+        ("simulate", "--engine", "fast", *ARRAY, "--layer", "two\nlines"),
+        ("verilog", *ARRAY, "-o", "./-t.v", "--testbench", "shipped"),
+    ],
+    ids=["no layer", "no preset", "two lines", "an option for iverilog"],
+)
+def test_names_that_lead_nowhere_are_refused(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = hwsim(*arguments)
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+    assert list(tmp_path.iterdir()) == []
