@@ -13,7 +13,7 @@ from typing import Any
 
 from hwsim import yosys
 from hwsim.errors import InputError
-from hwsim.rtl.lanes import LANE_MODULE
+from hwsim.rtl.lanes import MAPPED_ONCE
 from hwsim.rtl.ram import RAM_MODULE
 from hwsim.rtl.top import TOP_MODULE
 
@@ -49,7 +49,7 @@ design -stash core
 read_verilog harness.v
 synth_ecp5 -top {_HARNESS}
 delete ={TOP_MODULE}
-design -copy-from core {TOP_MODULE} {LANE_MODULE} {RAM_MODULE}
+design -copy-from core {TOP_MODULE} {" ".join(MAPPED_ONCE)} {RAM_MODULE}
 hierarchy -top {_HARNESS}
 setattr -mod -unset keep_hierarchy *
 flatten

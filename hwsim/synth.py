@@ -21,7 +21,7 @@ from hwsim.config import ArrayConfig
 from hwsim.errors import InputError
 from hwsim.layer import Layer
 from hwsim.rtl.emit import Design, emit, emit_lanes
-from hwsim.rtl.lanes import LANE_MODULE
+from hwsim.rtl.lanes import MAPPED_ONCE
 from hwsim.rtl.ram import RAM_MODULE
 from hwsim.testbench import make_testbench
 
@@ -287,11 +287,11 @@ def _call(command: str, *arguments: str | Path, folder: Path) -> str:
 
 
 def _script(design: Design, config: ArrayConfig, target: Target) -> str:
-    """Return the Yosys script that maps a design; the lane stays a module, mapped once.
+    """Return the Yosys script that maps a design; what there are many of is mapped once.
 
-    So does the buffer's memory, for which there are no models to simulate. Without block RAMs it is
-    a black box. Equal registers are merged, unless they themselves are to be kept: that their wires
-    are, does not help the copies that the wires need.
+    So the buffer's memory stays a module, too, for which there are no models to simulate. Without
+    block RAMs it is a black box. Equal registers are merged, unless they themselves are to be kept:
+    that their wires are, does not help the copies that the wires need.
     """
     no_dsp = " -nodsp" if not config.is_ternary and target.dsp else ""
     ram = f"setattr -mod -set keep_hierarchy 1 {RAM_MODULE}\n" if design.verilog else ""
@@ -300,7 +300,7 @@ def _script(design: Design, config: ArrayConfig, target: Target) -> str:
     return f"""\
 read_rtlil design.il
 read_verilog design.v
-{ram}setattr -mod -set keep_hierarchy 1 {LANE_MODULE}
+{ram}setattr -mod -set keep_hierarchy 1 {" ".join(MAPPED_ONCE)}
 proc
 opt_clean
 opt_dff

@@ -1,7 +1,7 @@
 """Lanes: the rows of the array, behind one interface."""
 
 from hwsim.rtl.lanes.carry_fold import CarryFoldLane
-from hwsim.rtl.lanes.fp16 import Fp16Lane
+from hwsim.rtl.lanes.fp16 import ADDER_MODULE, MULTIPLIER_MODULE, Fp16Lane
 from hwsim.rtl.lanes.grouped import GroupedLane
 from hwsim.rtl.lanes.int8 import Int8Lane
 from hwsim.rtl.lanes.lane import RECODER_MODULE, Lane, Recoder, copies_of
@@ -19,4 +19,7 @@ LANES: dict[str, type[Lane]] = {
 LANE_MODULE = "hwsim_lane"
 """Name of the lane in emitted designs."""
 
-__all__ = ["LANES", "LANE_MODULE", "RECODER_MODULE", "Lane", "Recoder", "copies_of"]
+MAPPED_ONCE = (LANE_MODULE, MULTIPLIER_MODULE, ADDER_MODULE)
+"""Those of which an emitted design has so many that synthesis keeps them as modules."""
+
+__all__ = ["LANES", "LANE_MODULE", "MAPPED_ONCE", "RECODER_MODULE", "Lane", "Recoder", "copies_of"]
