@@ -210,7 +210,7 @@ def test_the_printed_command_runs_the_shipped_layer(tmp_path: Path) -> None:
         "core_tb.v",
         *(f"core_tb.{port}.hex" for port in ("weight", "activation", "result")),
     }
-    assert shlex.split(result.stdout)[:3] == ["cd", str(folder), "&&"]
+    assert shlex.split(result.stdout)[:4] == ["cd", "--", str(folder), "&&"]
     done = subprocess.run(result.stdout, shell=True, capture_output=True, text=True, timeout=300)
     schedule = Schedule(config=preset("default-16x16"), out_features=360, in_features=120, tokens=3)
     assert done.stdout == f"PASS cycles={predict_cycles(schedule).total}\n"
