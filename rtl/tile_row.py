@@ -104,13 +104,13 @@ class TileRow(wiring.Component):
         current = Signal(config.tile_row_bits, reset_less=True)
 
         # From each bit in `edges` to the next one, all come with the same part of the same word.
-        of_words = range(first, len(following), word_bits)
-        of_payloads = range(0, len(following), word_bits)
-        of_parts = (start + bit for start in of_payloads for bit in range(0, word_bits, part_bits))
-        inner = {bit for bit in (*of_words, *of_parts) if bit < len(following)}
-        edges = sorted({*inner, len(following)})
-        for start, stop in pairwise(edges):
-            word = 0 if start < first else 1 + (start - first) // word_bits
+        edges = [
+            bit
+            for bit in range(len(following))
+            if bit % word_bits % part_bits == 0 or (bit - first) % word_bits == 0
+        ]
+        for start, stop in pairwise([*edges, len(following)]):
+            word = 1 + (start - first) // word_bits
             position = start % word_bits
             with m.If(self.fills[word * word_parts(config) + position // part_bits]):
                 m.d.sync += following[start:stop].eq(self.payload[position:][: stop - start])

@@ -11,7 +11,7 @@ from hwsim.cli.layer import layer_files, read_layer
 from hwsim.cli.output import (
     JsonFile,
     check_outputs,
-    distinct_files,
+    check_results,
     print_table,
     refuse_changed,
     status,
@@ -54,7 +54,7 @@ def synth(
     started = time.perf_counter()
     if not pnr:
         refuse_changed("--pnr", seeds=(seeds, _SEEDS))
-    distinct_files([] if json_file in (None, "-") else [json_file], layer_files(check))
+    check_results(None, (), json_file, layer_files(check))
     check_outputs(json_file)
     from hwsim.pnr import expected_minutes
     from hwsim.synth import check as check_netlist

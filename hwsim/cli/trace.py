@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwsim.cli.output import JsonFile, distinct_files, print_table, write_json
+from hwsim.cli.output import JsonFile, check_results, print_table, write_json
 
 if TYPE_CHECKING:
     from hwsim.layer import Layer
@@ -18,7 +18,7 @@ def show(file: Annotated[Path, typer.Argument(help="a trace")], json_file: JsonF
     """List the layers of a trace; every value is checked."""
     from hwsim import trace
 
-    distinct_files([] if json_file in (None, "-") else [json_file], [str(file)])
+    check_results(None, (), json_file, [str(file)])
     opened = trace.read(file)
     layers = [_summary(layer) for layer in opened]
     total = sum(layer["weights"] for layer in layers)

@@ -18,7 +18,7 @@ from hwsim.cli.layer import (
     layer_files,
     read_layer,
 )
-from hwsim.cli.output import check_outputs, distinct_files, progress_bar, refuse_changed
+from hwsim.cli.output import check_outputs, check_results, progress_bar, refuse_changed
 from hwsim.config import ArrayConfig
 
 EXAMPLE = "Example: hwsim verilog --rows 16 --columns 64 -o core.v --testbench shipped"
@@ -99,7 +99,7 @@ def verilog(
             )
         array = schedule.config
     inputs = [*layer_files(testbench), *([] if config_file is None else [str(config_file)])]
-    distinct_files([str(output), *(str(output.with_name(name)) for name in files)], inputs)
+    check_results(output.parent, [output.name, *files], None, inputs)
     write_together(output.parent, {output.name: to_verilog(array, registers=registers), **files})
     if testbench is not None:
         print(

@@ -20,6 +20,6 @@ LANE_MODULE = "hwsim_lane"
 """Name of the lane in emitted designs."""
 
 MAPPED_ONCE = (LANE_MODULE, MULTIPLIER_MODULE, ADDER_MODULE)
-"""Those of which an emitted design has so many that synthesis keeps them as modules."""
+"""Modules of emitted designs that synthesis maps by themselves: there are many of each."""
 
 __all__ = ["LANES", "LANE_MODULE", "MAPPED_ONCE", "RECODER_MODULE", "Lane", "Recoder", "copies_of"]
