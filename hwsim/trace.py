@@ -142,6 +142,8 @@ def read_layer(address: str) -> Layer:
     InputError
         If there is none, or its data are wrong.
     """
+    if not address:
+        raise InputError("a layer is FILE or FILE:NAME, not ''")
     path, name = split_address(address)
     return read(path).layer(name)
 

@@ -211,3 +211,7 @@ def test_names_that_lead_nowhere_are_refused(
     done = hwsim(*arguments)
     assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_layer_without_a_name_is_refused_as_one() -> None:
+    assert hwsim("simulate", "--layer", "").stderr == "hwsim: a layer is FILE or FILE:NAME, not ''\n"
