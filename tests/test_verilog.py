@@ -68,8 +68,10 @@ def test_a_lane_is_one_module_whatever_the_rows() -> None:
 @pytest.mark.parametrize(
     "fields", [*LANE_FIELDS, FLOATS], ids=lambda fields: "-".join(map(str, fields.values()))
 )
-def test_the_text_of_a_large_array_is_short(fields: dict[str, Any]) -> None:
-    assert len(to_verilog(preset("default-64x64").replace(**fields))) < 250_000
+@pytest.mark.parametrize("weight_bus_bits", [64, 512])
+def test_the_text_of_a_large_array_is_short(fields: dict[str, Any], weight_bus_bits: int) -> None:
+    array = preset("default-64x64").replace(**fields, weight_bus_bits=weight_bus_bits)
+    assert len(to_verilog(array)) < 250_000
 
 
 def test_copies_of_a_register_stay_copies() -> None:

@@ -214,4 +214,5 @@ def test_names_that_lead_nowhere_are_refused(
 
 
 def test_a_layer_without_a_name_is_refused_as_one() -> None:
-    assert hwsim("simulate", "--layer", "").stderr == "hwsim: a layer is FILE or FILE:NAME, not ''\n"
+    done = hwsim("simulate", "--layer", "")
+    assert done.stderr == "hwsim: a layer is FILE or FILE:NAME, not ''\n"
